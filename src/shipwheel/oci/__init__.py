@@ -1,0 +1,1 @@
+"""OCI images: model, layers, layouts, archives, registries. Knows nothing of Python packaging."""

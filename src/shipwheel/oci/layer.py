@@ -1,0 +1,184 @@
+"""Write a layer: a tar stream as a gzip file of several members, hashed while it is written.
+
+RFC 1952 section 2.2: a gzip file is a series of members. Contents that come as raw deflate streams
+(a zip's members) are copied as members of their own; everything else is compressed with zlib-ng in
+blocks of a fixed size, which gives the same bytes on every CPU. Chooses no entry and no order.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+import zlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import BinaryIO, Final
+
+from zlib_ng import zlib_ng
+
+from shipwheel.errors import ImageError, IntegrityError
+from shipwheel.oci.model import LAYER_GZIP, Descriptor, Digest, FileBlob, Layer
+from shipwheel.oci.tar import END_OF_ARCHIVE, Entry, padding, render_header
+
+# Part of every layer's key: it changes whenever the same entries would give other bytes.
+RECIPE: Final = f"layer/1+zlib-ng/{zlib_ng.ZLIBNG_VERSION}"
+CHUNK: Final = 256 * 1024
+_LEVEL: Final = 6
+# A deflate stream shorter than this goes in with its neighbours: a member costs 18 bytes and a dictionary.
+COPY_FROM: Final = 4096
+# RFC 1952: ID1 ID2 CM=8 FLG=0 MTIME=0 XFL=0 OS=255 (unknown).
+_MEMBER_HEADER: Final = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"
+
+
+class LayerWriter:
+    """Write entries in the caller's order into `file`; `finish()` returns digest, size and diff_id.
+
+    An entry's path may come once only; a file's bytes must be exactly `entry.size` long. Raises
+    ImageError `duplicate-path`, `unsafe-path`, `wrong-size`.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._blob_hash = hashlib.sha256()
+        self._tar_hash = hashlib.sha256()
+        self._size = 0
+        self._paths: set[str] = set()
+        self._pending = bytearray()
+        self._compressor: _Member | None = None
+
+    def add(self, entry: Entry, content: bytes | Iterable[bytes] = b"") -> None:
+        """Write `entry` with `content`, compressed here."""
+        self._start(entry)
+        length = 0
+        for chunk in (content,) if isinstance(content, bytes) else content:
+            length += len(chunk)
+            self._compress(chunk)
+        self._check_length(entry, length)
+        self._compress(padding(length))
+
+    def add_deflated(self, entry: Entry, stream: Iterable[bytes], *, crc32: int) -> None:
+        """Write `entry`, whose content is the raw deflate `stream` (RFC 1951), without recompressing it.
+
+        The stream is inflated on the way to hash the tar. Raises IntegrityError `bad-deflate` when it
+        is damaged, does not end where it should, or has another length or CRC-32 than told.
+        """
+        self._start(entry)
+        self._end_member()
+        self._write(_MEMBER_HEADER)
+        crc, length = 0, 0
+        for raw, plain in inflate(stream, limit=entry.size):
+            self._write(raw)
+            self._tar_hash.update(plain)
+            crc = zlib.crc32(plain, crc)
+            length += len(plain)
+        self._check_length(entry, length)
+        if crc != crc32:
+            raise IntegrityError("bad-deflate", f"{entry.path}: CRC-32 is {crc:08x}, not {crc32:08x}")
+        self._write(struct.pack("<LL", crc, length & 0xFFFFFFFF))
+        self._compress(padding(length))
+
+    def finish(self) -> tuple[Descriptor, Digest]:
+        """End the archive; return the blob's descriptor and the tar's digest."""
+        self._compress(END_OF_ARCHIVE)
+        self._end_member()
+        self._file.flush()
+        digest = Digest("sha256", self._blob_hash.hexdigest())
+        descriptor = Descriptor(media_type=LAYER_GZIP, digest=digest, size=self._size)
+        return descriptor, Digest("sha256", self._tar_hash.hexdigest())
+
+    def _start(self, entry: Entry) -> None:
+        if entry.path in self._paths:
+            raise ImageError("duplicate-path", f"a layer holds {entry.path} twice")
+        self._paths.add(entry.path)
+        self._compress(render_header(entry))
+
+    def _check_length(self, entry: Entry, length: int) -> None:
+        expected = entry.size if entry.kind == "file" else 0
+        if length != expected:
+            raise ImageError("wrong-size", f"{entry.path}: {length} bytes, not {expected}")
+
+    def _compress(self, data: bytes) -> None:
+        self._tar_hash.update(data)
+        self._pending += data
+        while len(self._pending) >= CHUNK:
+            self._feed(bytes(self._pending[:CHUNK]))
+            del self._pending[:CHUNK]
+
+    def _feed(self, data: bytes) -> None:
+        if self._compressor is None:
+            self._write(_MEMBER_HEADER)
+            self._compressor = _Member()
+        self._write(self._compressor.feed(data))
+
+    def _end_member(self) -> None:
+        if self._pending:
+            self._feed(bytes(self._pending))
+            self._pending.clear()
+        if self._compressor is not None:
+            self._write(self._compressor.end())
+            self._compressor = None
+
+    def _write(self, data: bytes) -> None:
+        self._file.write(data)
+        self._blob_hash.update(data)
+        self._size += len(data)
+
+
+class _Member:
+    """The body and trailer of one gzip member."""
+
+    def __init__(self) -> None:
+        self._deflate = zlib_ng.compressobj(_LEVEL, zlib_ng.DEFLATED, -zlib_ng.MAX_WBITS)
+        self._crc = 0
+        self._length = 0
+
+    def feed(self, data: bytes) -> bytes:
+        self._crc = zlib.crc32(data, self._crc)
+        self._length += len(data)
+        return self._deflate.compress(data)
+
+    def end(self) -> bytes:
+        return self._deflate.flush() + struct.pack("<LL", self._crc, self._length & 0xFFFFFFFF)
+
+
+def inflate(stream: Iterable[bytes], *, limit: int) -> Iterator[tuple[bytes, bytes]]:
+    """Yield pairs of the raw deflate bytes read and what they inflate to, in bounded pieces.
+
+    Raises IntegrityError `bad-deflate` when the stream is damaged, truncated, followed by other
+    bytes, or inflates to more than `limit` bytes.
+    """
+    inflater = zlib_ng.decompressobj(-zlib_ng.MAX_WBITS)
+    total = 0
+    for raw in stream:
+        rest, first = raw, True
+        while first or rest:
+            try:
+                plain = inflater.decompress(rest, CHUNK)
+            except zlib_ng.error as error:
+                raise IntegrityError("bad-deflate", f"damaged deflate stream: {error}") from error
+            total += len(plain)
+            if total > limit:
+                raise IntegrityError("bad-deflate", f"inflates to more than the {limit} bytes announced")
+            yield (raw if first else b"", plain)
+            rest, first = inflater.unconsumed_tail, False
+        if inflater.unused_data:
+            raise IntegrityError("bad-deflate", "bytes follow the end of a deflate stream")
+    while not inflater.eof:
+        plain = inflater.decompress(b"", CHUNK)
+        total += len(plain)
+        if not plain or total > limit:
+            break
+        yield b"", plain
+    if not inflater.eof or total > limit:
+        raise IntegrityError("bad-deflate", "a deflate stream ends early or inflates to more than announced")
+
+
+def write_layer(path: Path, entries: Iterable[tuple[Entry, bytes]], *, created_by: str = "") -> Layer:
+    """Write small `entries` into a new file at `path` and return the layer."""
+    with path.open("wb") as file:
+        writer = LayerWriter(file)
+        for entry, content in entries:
+            writer.add(entry, content)
+        descriptor, diff_id = writer.finish()
+    blob = FileBlob(path, descriptor.digest, descriptor.size)
+    return Layer(descriptor=descriptor, diff_id=diff_id, blob=blob, created_by=created_by)
