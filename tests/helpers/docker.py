@@ -1,7 +1,7 @@
 """A current Docker engine for tests: the machine's own where it answers, else a private one.
 
 The private engine is Debian's newest packages unpacked into a folder of ours and run from there, so
-nothing that the machine has installed changes. It needs root and Debian's archive keyring. Several
+no package of the machine's changes. It needs root and Debian's archive keyring. Several
 test processes share one engine: the first brings it up, the last takes it down.
 
 By hand, from the repository: `PYTHONPATH=tests python -m helpers.docker up`, `env` or `down`.
@@ -206,8 +206,8 @@ class _PrivateEngine:
             *("--data-root", str(self._folder / "data")),
             *("--exec-root", str(self._run / "exec")),
             *("--pidfile", str(self._pidfile)),
-            # The host's network only: no bridge, no firewall rule, nothing of the machine's changes.
-            *("--bridge=none", "--iptables=false", "--ip6tables=false"),
+            # The usual bridge and port mapping, as users have them; docker0 and its rules stay afterwards.
+            "--ip6tables=false",
         ]
         log_path = self._run / "dockerd.log"
         with log_path.open("wb") as log:
