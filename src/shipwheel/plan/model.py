@@ -1,0 +1,160 @@
+"""The `BuildPlan`: everything an image will be, as data with a published JSON schema.
+
+Both roads obey it: `assemble` makes the image from it, `render` writes it as a Dockerfile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+SCHEMA: Final = "shipwheel.plan/1"
+
+LayerKind = Literal["base", "bytecode", "skeleton", "wheel", "wheels", "first-party", "app"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedBase:
+    """What the image stands on. `reference` names it for people, `pin` is the hash that locks it."""
+
+    kind: Literal["debian", "registry", "layout"]
+    reference: str
+    pin: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedPython:
+    """The interpreter: full version, C library, and its path in the base."""
+
+    version: str
+    libc: str
+    executable: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedUser:
+    """Who the container runs as."""
+
+    uid: int
+    gid: int
+    name: str
+    home: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedPaths:
+    """Where things are in the image."""
+
+    workdir: str
+    venv: str
+    site_packages: str
+    python: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """A name, its value, and where the value came from."""
+
+    name: str
+    value: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Words:
+    """A list of words that may be unset (None), which differs from empty, and where it came from."""
+
+    value: Sequence[str] | None
+    source: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedBytecode:
+    """Whether Python files are compiled ahead; `interpreter` names what compiles, or `reason` says why not."""
+
+    enabled: bool
+    interpreter: str | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedWheel:
+    """One distribution to install: `file` as in the lock, `hash` as `sha256:<hex>`, `size` in bytes."""
+
+    name: str
+    version: str | None
+    file: str
+    hash: str | None
+    size: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerPlan:
+    """One layer: its wheels, bytes to download where they are known, why it is one, and its key.
+
+    `key` follows from locked data alone; None where it follows from the project's own files.
+    """
+
+    name: str
+    kind: LayerKind
+    reason: str
+    key: str | None = None
+    size: int | None = None
+    wheels: Sequence[PlannedWheel] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildPlan:
+    """An image for one platform. `hints` are things a person may want to know; they decide nothing."""
+
+    project: str
+    version: str | None
+    mode: Literal["wheel", "source"]
+    platform: str
+    lock: str
+    epoch: int
+    base: PlannedBase
+    python: PlannedPython
+    user: PlannedUser
+    paths: PlannedPaths
+    entrypoint: Words
+    cmd: Words
+    env: Sequence[Setting]
+    labels: Sequence[Setting]
+    ports: Words
+    volumes: Words
+    stop_signal: str | None
+    bytecode: PlannedBytecode
+    layers: Sequence[LayerPlan]
+    hints: Sequence[str] = ()
+    schema: Literal["shipwheel.plan/1"] = "shipwheel.plan/1"
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """The environment variables by name."""
+        return {variable.name: variable.value for variable in self.env}
+
+
+def plan_to_json(plan: BuildPlan) -> dict[str, Any]:
+    """Return the plan as JSON values that fit `plan_schema()`."""
+    import msgspec
+
+    data: dict[str, Any] = msgspec.to_builtins(plan)
+    return data
+
+
+def plan_schema() -> dict[str, Any]:
+    """Return the JSON schema (2020-12) of a plan."""
+    import msgspec
+
+    schema = msgspec.json.schema(BuildPlan)
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$id": "https://shipwheel.invalid/schemas/plan-1.json",
+        **schema,
+    }
