@@ -1,0 +1,25 @@
+"""HTTP for everything in shipwheel: the one place that opens connections (urllib3, imported lazily).
+
+TLS is always verified, credentials never leave the origin they were given for, plain http is for
+loopback unless asked for. Knows nothing of indexes, mirrors or registries.
+"""
+
+from __future__ import annotations
+
+from shipwheel.net.address import basic_credentials, is_loopback, origin, redact
+from shipwheel.net.failures import Response, StatusError, status_error
+from shipwheel.net.http import Body, Http
+from shipwheel.net.transfer import Download
+
+__all__ = [
+    "Body",
+    "Download",
+    "Http",
+    "Response",
+    "StatusError",
+    "basic_credentials",
+    "is_loopback",
+    "origin",
+    "redact",
+    "status_error",
+]
