@@ -59,7 +59,7 @@ class Digest:
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
 class Platform:
-    """What a image runs on (image-index.md, "platform"); `str()` gives `os/architecture[/variant]`."""
+    """What an image runs on (image-index.md, "platform"); `str()` gives `os/architecture[/variant]`."""
 
     os: str
     architecture: str
@@ -72,6 +72,16 @@ class Platform:
         if len(parts) not in (2, 3) or not all(re.fullmatch("[a-z0-9_.]+", part) for part in parts):
             raise ImageError("bad-platform", f"not a platform: {text!r}", hint="write it as linux/amd64")
         return cls(os=parts[0], architecture=parts[1], variant=parts[2] if len(parts) == 3 else None)
+
+    @classmethod
+    def from_json(cls, data: object) -> Self:
+        """Read the members `os`, `architecture` and `variant`; raises KeyError or TypeError."""
+        if not isinstance(data, dict):
+            raise TypeError("platform is not an object")
+        parts = (data["os"], data["architecture"], data.get("variant") or None)
+        if not all(isinstance(part, str) and part for part in parts[:2]):
+            raise TypeError(f"os or architecture is not a name: {parts[:2]!r}")
+        return cls(os=parts[0], architecture=parts[1], variant=_optional_string(parts[2]))
 
     def __str__(self) -> str:
         return "/".join(part for part in (self.os, self.architecture, self.variant) if part)
@@ -113,7 +123,7 @@ class Descriptor:
         """Read a descriptor object; raises ImageError `bad-descriptor`."""
         try:
             if not isinstance(data, dict):
-                raise TypeError("not an object")  # noqa: TRY004 - turned into ImageError below
+                raise TypeError("not an object")
             size, media_type = data["size"], data["mediaType"]
             if not isinstance(size, int) or isinstance(size, bool) or size < 0:
                 raise ValueError(f"size is {size!r}")
@@ -123,9 +133,9 @@ class Descriptor:
                 media_type=media_type,
                 digest=Digest.parse(data["digest"]),
                 size=size,
-                annotations=_string_map(data.get("annotations")),
-                platform=_platform_from_json(data.get("platform")),
-                artifact_type=data.get("artifactType"),
+                annotations=string_map(data.get("annotations")),
+                platform=None if data.get("platform") is None else Platform.from_json(data["platform"]),
+                artifact_type=_optional_string(data.get("artifactType")),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise ImageError("bad-descriptor", f"malformed descriptor: {error}") from error
@@ -233,18 +243,17 @@ class RunConfig:
     def from_json(cls, data: Mapping[str, Any]) -> Self:
         """Read the `config` object; raises ImageError `bad-config`."""
         try:
-            env = data.get("Env")
-            pairs = None if env is None else [_env_pair(item) for item in env]
+            env = _strings(data.get("Env"), list)
             return cls(
-                user=data.get("User") or None,
-                exposed_ports=None if data.get("ExposedPorts") is None else tuple(data["ExposedPorts"]),
-                env=None if pairs is None else tuple(pairs),
-                entrypoint=None if data.get("Entrypoint") is None else tuple(data["Entrypoint"]),
-                cmd=None if data.get("Cmd") is None else tuple(data["Cmd"]),
-                volumes=None if data.get("Volumes") is None else tuple(data["Volumes"]),
-                working_dir=data.get("WorkingDir") or None,
-                labels=None if data.get("Labels") is None else _string_map(data["Labels"]),
-                stop_signal=data.get("StopSignal") or None,
+                user=_optional_string(data.get("User")) or None,
+                exposed_ports=_strings(data.get("ExposedPorts"), dict),
+                env=None if env is None else tuple(_env_pair(item) for item in env),
+                entrypoint=_strings(data.get("Entrypoint"), list),
+                cmd=_strings(data.get("Cmd"), list),
+                volumes=_strings(data.get("Volumes"), dict),
+                working_dir=_optional_string(data.get("WorkingDir")) or None,
+                labels=None if data.get("Labels") is None else string_map(data["Labels"]),
+                stop_signal=_optional_string(data.get("StopSignal")) or None,
             )
         except (TypeError, ValueError, AttributeError) as error:
             raise ImageError("bad-config", f"malformed image config: {error}") from error
@@ -368,15 +377,8 @@ def canonical_json(data: object) -> bytes:
     return json.dumps(data, ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode()
 
 
-def _platform_from_json(data: object) -> Platform | None:
-    if data is None:
-        return None
-    if not isinstance(data, dict):
-        raise TypeError("platform is not an object")
-    return Platform(os=data["os"], architecture=data["architecture"], variant=data.get("variant") or None)
-
-
-def _string_map(data: object) -> dict[str, str]:
+def string_map(data: object) -> dict[str, str]:
+    """Return `data` if it is a map of strings (None: an empty one); raises TypeError."""
     if data is None:
         return {}
     if not isinstance(data, dict) or not all(isinstance(value, str) for value in data.values()):
@@ -384,8 +386,21 @@ def _string_map(data: object) -> dict[str, str]:
     return dict(data)
 
 
-def _env_pair(item: object) -> tuple[str, str]:
-    if not isinstance(item, str):
-        raise TypeError(f"Env item {item!r} is not a string")
+def _optional_string(data: object) -> str | None:
+    if data is not None and not isinstance(data, str):
+        raise TypeError(f"{data!r} is not a string")
+    return data
+
+
+def _strings(data: object, kind: type[list[Any]] | type[dict[Any, Any]]) -> tuple[str, ...] | None:
+    """Return the strings of a list, or the names of an object (config.md writes sets as objects)."""
+    if data is None:
+        return None
+    if not isinstance(data, kind) or not all(isinstance(item, str) for item in data):
+        raise TypeError(f"{data!r} is not a {kind.__name__} of strings")
+    return tuple(data)
+
+
+def _env_pair(item: str) -> tuple[str, str]:
     name, _, value = item.partition("=")
     return name, value
