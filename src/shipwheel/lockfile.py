@@ -19,30 +19,13 @@ import msgspec
 
 from shipwheel.base.model import Base, DebianBase, ImageBase
 from shipwheel.errors import HostError, LockError
+from shipwheel.wheel.pins import BuildSystem
 
 FILE: Final = "shipwheel.lock"
 VERSION: Final = 1
 _HEADER: Final = """\
 # Written by `shipwheel lock`: the base image and the build tools, by hash. Commit it with your lock file.
 """
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BuildPin:
-    """One package of a build environment: `hashes` as `sha256:<hex>`, `marker` as in a requirement."""
-
-    name: str
-    version: str
-    hashes: Sequence[str]
-    marker: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BuildSystem:
-    """What builds the project's own wheel: the requirements as declared, and what they came to."""
-
-    requires: Sequence[str]
-    pins: Sequence[BuildPin]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
