@@ -9,7 +9,7 @@ packages=(
   bubblewrap runc uidmap                       # rootless and rootful ways to run an image
   skopeo umoci oci-image-tool docker-registry  # readers and a registry that are not ours
   podman buildah fuse-overlayfs                # the engines of Debian; Docker's is brought up by helpers/docker.py
-  iptables tini                                # what dockerd calls
+  iproute2 iptables tini                       # what dockerd and its bridge need
   debian-archive-keyring mmdebstrap xz-utils   # the engine's packages and the stand-in base images
   git
 )

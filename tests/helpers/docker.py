@@ -32,6 +32,8 @@ _SUITE: Final = "forky"
 _PACKAGES: Final = ("docker.io", "docker-cli", "docker-buildx", "docker-compose", "containerd")
 _PROGRAMS: Final = ("bin/docker", "bin/containerd", "bin/containerd-shim-runc-v2", "sbin/dockerd")
 _PLUGINS: Final = ("docker-buildx", "docker-compose")
+_BRIDGE: Final = "shipwheel0"
+_BRIDGE_ADDRESS: Final = "172.31.250.1/24"
 _START_SECONDS: Final = 60.0
 
 
@@ -143,6 +145,8 @@ class _PrivateEngine:
             deadline = time.monotonic() + _START_SECONDS
             while self._pid() is not None and time.monotonic() < deadline:
                 time.sleep(0.1)
+            if _bridge_exists():
+                subprocess.run(["ip", "link", "delete", _BRIDGE], check=True)
 
     def _pid(self) -> int | None:
         """Return the id of our dockerd while it lives; an id that another program has taken is not ours."""
@@ -199,6 +203,9 @@ class _PrivateEngine:
 
     def _start(self, engine: DockerEngine) -> None:
         """Start dockerd away from this process, so that a killed test run leaves no zombie behind."""
+        if not _bridge_exists():
+            subprocess.run(["ip", "link", "add", _BRIDGE, "type", "bridge"], check=True)
+            subprocess.run(["ip", "address", "add", _BRIDGE_ADDRESS, "dev", _BRIDGE], check=True)
         self._pidfile.unlink(missing_ok=True)
         dockerd = [
             *("setsid", "--fork", str(self._folder / "bin/dockerd")),
@@ -206,7 +213,8 @@ class _PrivateEngine:
             *("--data-root", str(self._folder / "data")),
             *("--exec-root", str(self._run / "exec")),
             *("--pidfile", str(self._pidfile)),
-            # The usual bridge and port mapping, as users have them; docker0 and its rules stay afterwards.
+            # A bridge and port mapping, as users have them; docker0 may be another daemon's.
+            f"--bridge={_BRIDGE}",
             "--ip6tables=false",
         ]
         log_path = self._run / "dockerd.log"
@@ -228,6 +236,10 @@ def debian_mirror() -> str:
     if not found:
         missing("apt knows no Debian mirror; `apt-get update` first")
     return found[0]
+
+
+def _bridge_exists() -> bool:
+    return Path("/sys/class/net", _BRIDGE).exists()
 
 
 def _try_exclusive(descriptor: int) -> bool:
