@@ -129,7 +129,7 @@ def prepare_environment(
 
     Raises BuildError `build-environment`, also when a hash differs from the pinned one.
     """
-    key = f"{RECIPE} environment {sys.implementation.cache_tag} {sys.executable} {_identity(system)}"
+    key = f"{RECIPE} environment {sys.implementation.cache_tag} {sys.executable} {environment_id(system)}"
     if found := cache.folder(key):
         return found
     lines = [
@@ -181,7 +181,8 @@ def _adds_nothing(back_end: BackEnd) -> bool:
     )
 
 
-def _identity(system: BuildSystem) -> str:
+def environment_id(system: BuildSystem) -> str:
+    """Return a hex sha256 over the pins: equal pins, equal environment."""
     text = "\n".join(f"{pin.name}=={pin.version} {pin.marker} {sorted(pin.hashes)}" for pin in system.pins)
     return hashlib.sha256(text.encode()).hexdigest()
 

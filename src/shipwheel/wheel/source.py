@@ -1,0 +1,142 @@
+"""A first-party project → its wheel, made once for equal sources. Locks nothing and makes no layer."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from shipwheel.cache import Cache
+from shipwheel.project.files import copy_files, hash_files, list_files
+from shipwheel.project.model import Project
+from shipwheel.wheel.build import (
+    RECIPE,
+    BackEnd,
+    IndexOptions,
+    build_wheel,
+    environment_id,
+    lock_build_system,
+    prepare_environment,
+)
+from shipwheel.wheel.pins import BuildSystem
+
+# Back-ends and plug-ins that take the version from version control.
+_VCS_VERSION: Final = (
+    "setuptools-scm",
+    "setuptools_scm",
+    "hatch-vcs",
+    "poetry-dynamic-versioning",
+    "versioningit",
+    "vcs-versioning",
+    "pdm-backend",
+    "versioneer",
+    "dunamai",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuiltWheel:
+    """A wheel in the cache: its file name, and its path named by sha256."""
+
+    filename: str
+    path: Path
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Builder:
+    """Where wheels are built: cache, index for build requirements, and the caller's environment."""
+
+    cache: Cache
+    index: IndexOptions
+    environ: Mapping[str, str]
+
+
+def pin_build_system(project: Project, builder: Builder) -> BuildSystem | None:
+    """Resolve what building `project` needs; None when it is not built at all.
+
+    Raises BuildError `build-requirements`, `build-environment`, `no-back-end`.
+    """
+    if not project.package_mode:
+        return None
+    with tempfile.TemporaryDirectory(prefix="shipwheel-") as folder:
+        tree = _stage(project, Path(folder))
+        return lock_build_system(
+            tree, BackEnd.of(project.data), cache=builder.cache, index=builder.index, environ=builder.environ
+        )
+
+
+def source_key(project: Project, system: BuildSystem | None) -> str:
+    """Return what the project's wheel follows from: its files, its back-end's pins, its VCS version."""
+    settings = project.settings
+    files = list_files(
+        project.root, include=settings.include, exclude=settings.exclude, at_run_time=not project.package_mode
+    )
+    identity = environment_id(system) if system else "copied"
+    described = _describe(project)
+    return f"{RECIPE} {hash_files(project.root, files)} {identity} {described}"
+
+
+def build_project(project: Project, system: BuildSystem, key: str, builder: Builder) -> BuiltWheel:
+    """Return the wheel of `project`, whose sources have `key`; built unless it was before.
+
+    Raises BuildError `build-failed`, `no-back-end`, `build-environment`.
+    """
+    cache = builder.cache
+    if (known := cache.record(f"wheel of {key}")) and (path := cache.file("sha256", known["sha256"])):
+        return BuiltWheel(filename=known["filename"], path=path, sha256=known["sha256"])
+    env = prepare_environment(system, cache=cache, index=builder.index, environ=builder.environ)
+    with tempfile.TemporaryDirectory(prefix="shipwheel-") as folder:
+        tree = _stage(project, Path(folder))
+        into = Path(folder) / "out"
+        into.mkdir()
+        built = build_wheel(tree, BackEnd.of(project.data), env, into, environ=builder.environ)
+        content = built.read_bytes()
+    digest = hashlib.sha256(content).hexdigest()
+    with cache.staging() as (staged, file):
+        file.write(content)
+        file.close()
+        path = cache.add_file(staged, "sha256", digest)
+    cache.add_record(f"wheel of {key}", {"filename": built.name, "sha256": digest})
+    return BuiltWheel(filename=built.name, path=path, sha256=digest)
+
+
+def _stage(project: Project, folder: Path) -> Path:
+    """Copy the files that count. A project versioned by git sees its repository through a `.git` file."""
+    settings = project.settings
+    # The folder's name is the project's: back-ends report it, and never a random one.
+    tree = folder / "project"
+    tree.mkdir()
+    copy_files(
+        project.root, list_files(project.root, include=settings.include, exclude=settings.exclude), tree
+    )
+    repository = project.root / ".git"
+    if _versioned_by_vcs(project) and repository.exists():
+        # gitrepository-layout(5): a file `.git` may name the repository's folder.
+        text = repository.read_text() if repository.is_file() else f"gitdir: {repository}\n"
+        (tree / ".git").write_text(text)
+    return tree
+
+
+def _versioned_by_vcs(project: Project) -> bool:
+    requires = " ".join(BackEnd.of(project.data).requires)
+    return any(name in requires for name in _VCS_VERSION)
+
+
+def _describe(project: Project) -> str:
+    if not _versioned_by_vcs(project) or not (project.root / ".git").exists():
+        return ""
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(project.root), "describe", "--always", "--long", "--tags", "--dirty"],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    except FileNotFoundError:  # the back-end will say what it lacks
+        return ""
+    return done.stdout.strip()
