@@ -1,0 +1,1 @@
+"""The command line: one module a command. Parses words, calls the pipeline, shows what comes back."""

@@ -1,0 +1,111 @@
+"""The `shipwheel` program: finds the command, runs it, and turns errors into messages and exit codes.
+
+The only top-level `except`. Commands are imported when they are called: `--version` stays quick.
+"""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import importlib
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from types import FrameType
+from typing import Final, NoReturn
+
+from shipwheel import __version__
+from shipwheel.errors import HostError, ShipwheelError
+
+# Order is the order of `--help`. Each is a module of this package with `add_arguments` and `run`.
+COMMANDS: Final = {
+    "build": "build the project's image",
+    "run": "build the image if needed and run it",
+    "plan": "show what the image will be, and why",
+    "lock": "write shipwheel.lock: base and build tools by hash",
+    "cache": "show or prune the cache",
+    "schema": "print a JSON schema: of the settings, or of the plan",
+}
+_INTERRUPTED: Final = 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the program with `arguments` (default: the process's); return its exit code."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        return _run(words)
+    except ShipwheelError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("interrupted; nothing was left half-written", file=sys.stderr)
+        return _INTERRUPTED
+    except BrokenPipeError:
+        # The reader of our output went away; Python would complain once more when it flushes.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
+    except OSError as error:
+        print(_from_os_error(error), file=sys.stderr)
+        return HostError.exit_code
+
+
+def _run(words: list[str]) -> int:
+    # The command's own arguments come from its module, so only that one is imported.
+    name = next((word for word in words if not word.startswith("-")), None)
+    parser = _parser()
+    if name in COMMANDS and words[0] == name:
+        module = importlib.import_module(f"shipwheel.cli.{name}")
+        command = argparse.ArgumentParser(
+            prog=f"shipwheel {name}",
+            description=module.__doc__,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+        module.add_arguments(command)
+        rest, passed_on = words[1:], []
+        if "--" in rest and hasattr(module, "PASSES_ON"):
+            cut = rest.index("--")
+            rest, passed_on = rest[:cut], rest[cut + 1 :]
+        options = command.parse_args(rest)
+        if hasattr(module, "PASSES_ON"):
+            options.passed_on = passed_on if "--" in words else None
+        return int(module.run(options))
+    if not words:
+        parser.print_help(sys.stderr)
+        return 2
+    parser.parse_args(words)
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    lines = "\n".join(f"  {name:<8}{what}" for name, what in COMMANDS.items())
+    parser = argparse.ArgumentParser(
+        prog="shipwheel",
+        description="From pyproject.toml and a lock file to a container image.",
+        epilog=f"commands:\n{lines}\n\n`shipwheel COMMAND --help` tells more.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        usage="shipwheel COMMAND [OPTIONS]",
+    )
+    parser.add_argument("--version", action="version", version=f"shipwheel {__version__}")
+    parser.add_argument("command", choices=tuple(COMMANDS), metavar="COMMAND", help=argparse.SUPPRESS)
+    return parser
+
+
+def _terminate(_signal: int, _frame: FrameType | None) -> NoReturn:
+    # As SIGINT: `finally` and `with` put things right, then the usual code for a signal.
+    raise SystemExit(128 + signal.SIGTERM)
+
+
+def _from_os_error(error: OSError) -> HostError:
+    place = str(error.filename) if error.filename else None
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return HostError("disk-full", "no space left", place=place, hint="`shipwheel cache prune` makes room")
+    if isinstance(error, PermissionError):
+        return HostError("no-permission", str(error.strerror), place=place)
+    return HostError("host", str(error.strerror or error), place=place)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
