@@ -1,0 +1,22 @@
+"""One door to all readers: a lock's kind decides who reads it. Imports the one that is needed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from shipwheel.locks.model import Lock, LockKind
+from shipwheel.project.model import Project
+
+
+def read_lock(path: Path, kind: LockKind, project: Project) -> Lock:
+    """Read the lock file `path` of `project` into the normal form.
+
+    Raises LockError with all problems of the file, each with its place.
+    """
+    match kind:
+        case "poetry":
+            from shipwheel.locks.poetry import read_poetry_lock
+
+            return read_poetry_lock(path, project)
+        case _:
+            raise NotImplementedError(kind)

@@ -1,0 +1,175 @@
+"""Walks a lock's graph from what a project asks for to the packages of one environment.
+
+Every tool's resolver has run already: this only finds, among the locked packages, those that the
+wishes reach. Where several packages of one name are locked, the wishes' versions, sources and
+constraints tell them apart.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Mapping
+
+from packaging.utils import NormalizedName
+from packaging.version import Version
+
+from shipwheel.errors import LockError
+from shipwheel.locks.constraint import admits
+from shipwheel.locks.markers import MarkerEnvironment
+from shipwheel.locks.model import Lock, LockedPackage, Need, Root
+
+_Wish = tuple[Need, LockedPackage | None]
+
+
+class _ConflictError(Exception):
+    """A package that was chosen does not satisfy a later wish."""
+
+    def __init__(self, chosen: LockedPackage, wish: Need) -> None:
+        super().__init__(chosen.name)
+        self.chosen = chosen
+        self.wish = wish
+
+
+class Walk:
+    """One walk over `lock` in `environment`; `required_by` tells afterwards who asked for what."""
+
+    def __init__(self, lock: Lock, environment: MarkerEnvironment, root: Root) -> None:
+        self._lock = lock
+        self._environment = environment
+        self._root = root
+        self._by_name: dict[NormalizedName, list[LockedPackage]] = {}
+        for package in lock.packages:
+            self._by_name.setdefault(package.name, []).append(package)
+        self._asked: dict[NormalizedName, set[NormalizedName]] = {}
+        self._within: Mapping[NormalizedName, LockedPackage] | None = None
+
+    def follow(
+        self,
+        groups: Iterable[NormalizedName],
+        extras: Iterable[NormalizedName],
+        *,
+        within: Mapping[NormalizedName, LockedPackage] | None = None,
+    ) -> dict[NormalizedName, LockedPackage]:
+        """Return the packages that the root's `groups` and `extras` reach, by name.
+
+        With `within` the packages are chosen already and the walk only finds who asks for whom.
+        Raises LockError `incomplete-lock`, `ambiguous-lock`.
+        """
+        self._within = within
+        place = f"{self._lock.info.path.name}"
+        wishes: list[_Wish] = [
+            (need, None) for group in sorted(groups) for need in self._root.groups.get(group, ())
+        ]
+        wishes += [(need, None) for extra in sorted(extras) for need in self._root.extras.get(extra, ())]
+        if within is not None:
+            # What a flat lock chose may be asked for by nothing that we can read: each starts a walk.
+            wishes += [(Need(name), None) for name in sorted(within)]
+        wishes = [wish for wish in wishes if self._environment.holds(wish[0].marker, place=place)]
+        banned: set[int] = set()
+        while True:
+            try:
+                return self._run(wishes, banned)
+            except _ConflictError as conflict:
+                banned.add(id(conflict.chosen))
+                if not self._candidates(conflict.wish, banned, None):
+                    raise self._contradiction(conflict) from conflict
+
+    def required_by(self, package: LockedPackage) -> tuple[NormalizedName, ...]:
+        """Return the names that asked for `package`, sorted."""
+        asked = self._asked.get(package.name, set()) | {NormalizedName(name) for name in package.required_by}
+        return tuple(sorted(asked - {package.name}))
+
+    def _run(self, wishes: Iterable[_Wish], banned: set[int]) -> dict[NormalizedName, LockedPackage]:
+        chosen: dict[NormalizedName, LockedPackage] = {}
+        seen: set[tuple[int, NormalizedName | None]] = set()
+        self._asked = {}
+        queue: deque[_Wish] = deque(wishes)
+        undecided: deque[_Wish] = deque()
+        while queue or undecided:
+            # A wish that leaves a choice waits for one that does not.
+            decide = not queue
+            need, asker = (undecided if decide else queue).popleft()
+            found = self._candidates(need, banned, asker)
+            if not found:
+                continue
+            package = chosen.get(need.name)
+            if package is None:
+                if len(found) > 1 and not decide:
+                    undecided.append((need, asker))
+                    continue
+                package = chosen[need.name] = found[0]
+            elif all(package is not candidate for candidate in found):
+                raise _ConflictError(package, need)
+            if asker is not None:
+                self._asked.setdefault(need.name, set()).add(asker.name)
+            for extra in (None, *need.extras):
+                if (id(package), extra) not in seen:
+                    seen.add((id(package), extra))
+                    queue.extend(self._wishes(package, extra))
+        return chosen
+
+    def _wishes(self, package: LockedPackage, extra: NormalizedName | None) -> list[_Wish]:
+        needs = package.needs if extra is None else package.extras.get(extra, ())
+        return [
+            (need, package) for need in needs if self._environment.holds(need.marker, place=package.place)
+        ]
+
+    def _candidates(self, need: Need, banned: set[int], asker: LockedPackage | None) -> list[LockedPackage]:
+        """Return the locked packages that satisfy `need`, best first; none where it may be left out."""
+        if self._within is not None:
+            package = self._within.get(need.name)
+            return [] if package is None else [package]
+        every = self._by_name.get(need.name)
+        if every is None:
+            if need.name in self._lock.unlocked or need.name == self._root.name:
+                return []
+            raise self._missing(need, asker)
+        here = [package for package in every if self._belongs(package)]
+        if len(every) > 1:
+            here = [
+                package for package in here if id(package) not in banned and self._satisfies(package, need)
+            ]
+            # Two stable sorts: the newest version first, the default index before others.
+            here.sort(key=lambda package: package.source or "")
+            here.sort(key=lambda package: Version(package.version or "0"), reverse=True)
+        if not here and all(self._belongs(package) for package in every) and not banned:
+            raise self._missing(need, asker)
+        return here
+
+    def _belongs(self, package: LockedPackage) -> bool:
+        """Tell whether what the package itself says of its environment holds (Poetry 1.0, PDM)."""
+        return not package.memberships or any(
+            self._environment.holds(member.marker, place=package.place) for member in package.memberships
+        )
+
+    def _satisfies(self, package: LockedPackage, need: Need) -> bool:
+        if (
+            need.version is not None
+            and package.version is not None
+            and Version(need.version) != Version(package.version)
+        ):
+            return False
+        if need.source is not None and need.source != package.source:
+            return False
+        if not admits(package.python, self._environment.python):
+            return False
+        return package.version is None or admits(need.constraint, package.version)
+
+    def _missing(self, need: Need, asker: LockedPackage | None) -> LockError:
+        who = f"{asker.name} {asker.version}" if asker is not None else "the project"
+        what = f"{need.name} {need.version or need.constraint}".strip()
+        return LockError(
+            "incomplete-lock",
+            f"{who} needs {what}, which the lock does not have",
+            place=asker.place if asker is not None else str(self._lock.info.path),
+            hint="lock again",
+        )
+
+    def _contradiction(self, conflict: _ConflictError) -> LockError:
+        what = " and ".join(str(package.version) for package in self._by_name[conflict.wish.name])
+        return LockError(
+            "ambiguous-lock",
+            f"{conflict.wish.name} is locked more than once ({what}), and this target asks for more than one",
+            place=conflict.chosen.place,
+            hint="groups or extras that exclude each other were asked for together, or the lock contradicts itself",
+        )
