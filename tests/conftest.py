@@ -1,4 +1,4 @@
-"""What every test stands on: an environment of its own. The engine's and the registry's fixtures join below."""
+"""What every test stands on: an environment of its own; and the engine and registry that several kinds use."""
 
 import os
 from collections.abc import Iterator
@@ -7,6 +7,7 @@ import pytest
 
 from helpers import docker
 from helpers.docker import DockerEngine
+from helpers.registry import docker_registry
 
 
 @pytest.fixture(autouse=True)
@@ -23,3 +24,10 @@ def docker_engine() -> Iterator[DockerEngine]:
     """Give a current Docker engine: the machine's own, or a private one for as long as the tests run."""
     with docker.docker_engine() as engine:
         yield engine
+
+
+@pytest.fixture(scope="session")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Give the "127.0.0.1:PORT" of a real registry; a test uses repository names of its own."""
+    with docker_registry(tmp_path_factory.mktemp("registry")) as address:
+        yield address
