@@ -12,7 +12,7 @@ import tarfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, BinaryIO, Final, Self, cast
+from typing import Any, BinaryIO, Final, Protocol, Self, cast
 
 from zlib_ng import zlib_ng
 
@@ -168,22 +168,51 @@ def open_layer(layer: Layer, *, limits: Limits = DEFAULT_LIMITS) -> LayerStream:
     return LayerStream(layer, limits=limits)
 
 
+class TarStream(Protocol):
+    """What `iter_tar` reads from. While `budget` is a number, `read` takes from it and refuses more."""
+
+    budget: int | None
+    place: str
+
+    def read(self, size: int = -1) -> bytes:
+        """Return up to `size` bytes."""
+        ...
+
+    def tell(self) -> int:
+        """Return the position."""
+        ...
+
+    def seek(self, position: int, whence: int = io.SEEK_SET) -> int:
+        """Go forward as far as there is something; return the new position."""
+        ...
+
+    def finish(self) -> bool:
+        """Go to the end; return whether only zeros were left."""
+        ...
+
+
 def read_entries(stream: LayerStream, *, limits: Limits = DEFAULT_LIMITS) -> Iterator[tarfile.TarInfo]:
     """Yield the tar's entries; before asking for the next, `stream.chunks(info.size)` gives a file's bytes.
 
-    Names are text with undecodable bytes as surrogates (os.fsencode gives them back). Reads to the
-    end and so checks the whole layer. Raises ImageError `bad-tar`, `too-many-entries`,
-    `sparse-file`, and what `LayerStream` raises.
+    Reads to the end and so checks the whole layer. Raises what `iter_tar` and `LayerStream` raise.
+    """
+    return iter_tar(stream, max_entries=limits.entries)
+
+
+def iter_tar(stream: TarStream, *, max_entries: int) -> Iterator[tarfile.TarInfo]:
+    """Yield the entries of a tar that is not trusted; `stream` is then at the entry's contents.
+
+    Names are text with undecodable bytes as surrogates (os.fsencode gives them back). Raises
+    ImageError `bad-tar`, `too-many-entries`, `sparse-file`.
     """
     place = stream.place
     tar = None
-    for count in range(limits.entries + 1):
+    for count in range(max_entries + 1):
         stream.budget = _HEADER_BUDGET
         try:
             if tar is None:
-                tar = tarfile.TarFile(
-                    fileobj=cast(BinaryIO, stream), encoding="utf-8", errors="surrogateescape"
-                )
+                file = cast(BinaryIO, stream)
+                tar = tarfile.TarFile(fileobj=file, encoding="utf-8", errors="surrogateescape")
             info = tar.next()
         # What tarfile lets through when a header is hostile: int() of digits, recursion of pax headers.
         except (tarfile.TarError, ValueError, RecursionError, OverflowError, LookupError) as error:
@@ -191,19 +220,16 @@ def read_entries(stream: LayerStream, *, limits: Limits = DEFAULT_LIMITS) -> Ite
         stream.budget = None
         if info is None:
             break
-        if count == limits.entries:
-            raise ImageError("too-many-entries", f"more than {limits.entries} entries", place=place)
+        if count == max_entries:
+            raise ImageError("too-many-entries", f"more than {max_entries} entries", place=place)
         cast(Any, tar).members.clear()  # it would remember every entry
         if info.size < 0 or info.issparse():
             code, what = ("bad-tar", "a negative size") if info.size < 0 else ("sparse-file", "a sparse file")
             raise ImageError(code, f"{what}: {info.name!r}", place=place)
         start = stream.tell()
         yield info
-        if info.isreg():
-            for _ in stream.chunks(start + info.size - stream.tell()):
-                pass
-            if stream.tell() != start + info.size:
-                raise ImageError("bad-tar", f"ends within {info.name!r}", place=place)
+        if info.isreg() and stream.seek(start + info.size) != start + info.size:
+            raise ImageError("bad-tar", f"ends within {info.name!r}", place=place)
     if not stream.finish():
         raise ImageError("bad-tar", "something that is no entry follows the last one", place=place)
 
