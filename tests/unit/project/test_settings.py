@@ -79,6 +79,12 @@ def test_the_schema_accepts_what_the_reader_accepts_and_refuses_unknown_keys() -
     jsonschema.Draft202012Validator.check_schema(schema)
 
     jsonschema.validate(FULL, schema)
-    for wrong in ({"pyhton": "3.13"}, {"base": {"sute": "x"}}, {"entrypoint": []}, {"ports": ["http"]}):
+    wrongs: list[dict[str, object]] = [
+        {"pyhton": "3.13"},
+        {"base": {"sute": "x"}},
+        {"entrypoint": []},
+        {"ports": ["http"]},
+    ]
+    for wrong in wrongs:
         with pytest.raises(jsonschema.ValidationError):
             jsonschema.validate(wrong, schema)
