@@ -19,7 +19,7 @@ from shipwheel.errors import HostError, ImageError
 from shipwheel.oci.archive import DOCKER_MANIFEST_FILE, blob_path
 from shipwheel.oci.files import CHUNK, MAX_CONFIG, MAX_MANIFEST
 from shipwheel.oci.layer_read import iter_tar
-from shipwheel.oci.layout import INDEX_FILE, LAYOUT_FILE, check_layout_file, read_selected
+from shipwheel.oci.layout import INDEX_FILE, LAYOUT_FILE, check_layout_file, parse_entries, read_selected
 from shipwheel.oci.model import (
     CONFIG,
     LAYER_GZIP,
@@ -128,14 +128,20 @@ class ArchiveSource:
             return file.read(size)
 
 
-def _read_oci(
-    source: ArchiveSource, select: str | None, platform: Platform | None
-) -> LoadedImage | LoadedIndex:
+def read_index(source: ArchiveSource) -> tuple[dict[str, Any], tuple[Descriptor, ...]]:
+    """Return an oci-archive's index.json and the descriptors in it; raises ImageError."""
     place = str(source.path)
     check_layout_file(source.read_file(LAYOUT_FILE, limit=MAX_MANIFEST), place=place)
     raw = source.read_file(INDEX_FILE, limit=MAX_MANIFEST)
     index = parse_json_object(raw, code="bad-index", place=place)
-    return read_selected(source, index, select, platform=platform, place=place)
+    return index, parse_entries(index, place=place)
+
+
+def _read_oci(
+    source: ArchiveSource, select: str | None, platform: Platform | None
+) -> LoadedImage | LoadedIndex:
+    index, _ = read_index(source)
+    return read_selected(source, index, select, platform=platform, place=str(source.path))
 
 
 def _read_docker(source: ArchiveSource, select: str | None, platform: Platform | None) -> LoadedImage:
