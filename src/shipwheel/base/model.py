@@ -58,12 +58,16 @@ class DebianPlatform:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DebianBase:
-    """A base assembled from Debian packages. `recipe` names the version of the assembling rules."""
+    """A base assembled from Debian packages. `recipe` names the version of the assembling rules.
+
+    `requested` are the packages that the configuration asks for beyond Python's own needs, sorted.
+    """
 
     suite: str
     recipe: str
     archives: Sequence[DebianArchive]
     platforms: Sequence[DebianPlatform]
+    requested: Sequence[str] = ()
     kind: Literal["debian"] = "debian"
 
 
