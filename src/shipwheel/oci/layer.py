@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import struct
-import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO, Final
@@ -69,7 +68,7 @@ class LayerWriter:
         for raw, plain in inflate(stream, limit=entry.size):
             self._write(raw)
             self._tar_hash.update(plain)
-            crc = zlib.crc32(plain, crc)
+            crc = zlib_ng.crc32(plain, crc)
             length += len(plain)
         self._check_length(entry, length)
         if crc != crc32:
@@ -98,13 +97,23 @@ class LayerWriter:
             raise ImageError("wrong-size", f"{entry.path}: {length} bytes, not {expected}")
 
     def _compress(self, data: bytes) -> None:
+        """Hash `data` and pass it on in blocks of CHUNK bytes, however it came: equal input, equal output."""
         self._tar_hash.update(data)
-        self._pending += data
-        while len(self._pending) >= CHUNK:
-            self._feed(bytes(self._pending[:CHUNK]))
-            del self._pending[:CHUNK]
+        view = memoryview(data)
+        if self._pending or len(view) < CHUNK:
+            missing = CHUNK - len(self._pending)
+            self._pending += view[:missing]
+            view = view[missing:]
+            if len(self._pending) < CHUNK:
+                return
+            self._feed(self._pending)
+            self._pending = bytearray()
+        while len(view) >= CHUNK:
+            self._feed(view[:CHUNK])
+            view = view[CHUNK:]
+        self._pending += view
 
-    def _feed(self, data: bytes) -> None:
+    def _feed(self, data: bytearray | memoryview) -> None:
         if self._compressor is None:
             self._write(_MEMBER_HEADER)
             self._compressor = _Member()
@@ -112,8 +121,8 @@ class LayerWriter:
 
     def _end_member(self) -> None:
         if self._pending:
-            self._feed(bytes(self._pending))
-            self._pending.clear()
+            self._feed(self._pending)
+            self._pending = bytearray()
         if self._compressor is not None:
             self._write(self._compressor.end())
             self._compressor = None
@@ -132,8 +141,8 @@ class _Member:
         self._crc = 0
         self._length = 0
 
-    def feed(self, data: bytes) -> bytes:
-        self._crc = zlib.crc32(data, self._crc)
+    def feed(self, data: bytearray | memoryview) -> bytes:
+        self._crc = zlib_ng.crc32(data, self._crc)
         self._length += len(data)
         return self._deflate.compress(data)
 
@@ -149,28 +158,29 @@ def inflate(stream: Iterable[bytes], *, limit: int) -> Iterator[tuple[bytes, byt
     """
     inflater = zlib_ng.decompressobj(-zlib_ng.MAX_WBITS)
     total = 0
+
+    def step(data: bytes) -> bytes:
+        nonlocal total
+        try:
+            plain = inflater.decompress(data, CHUNK)
+        except zlib_ng.error as error:  # type: ignore[misc]
+            raise IntegrityError("bad-deflate", f"damaged deflate stream: {error}") from error
+        total += len(plain)
+        if total > limit:
+            raise IntegrityError("bad-deflate", f"inflates to more than the {limit} bytes announced")
+        return plain
+
     for raw in stream:
-        rest, first = raw, True
-        while first or rest:
-            try:
-                plain = inflater.decompress(rest, CHUNK)
-            except zlib_ng.error as error:
-                raise IntegrityError("bad-deflate", f"damaged deflate stream: {error}") from error
-            total += len(plain)
-            if total > limit:
-                raise IntegrityError("bad-deflate", f"inflates to more than the {limit} bytes announced")
-            yield (raw if first else b"", plain)
-            rest, first = inflater.unconsumed_tail, False
+        yield raw, step(raw)
+        while inflater.unconsumed_tail:
+            yield b"", step(inflater.unconsumed_tail)
         if inflater.unused_data:
             raise IntegrityError("bad-deflate", "bytes follow the end of a deflate stream")
     while not inflater.eof:
-        plain = inflater.decompress(b"", CHUNK)
-        total += len(plain)
-        if not plain or total > limit:
-            break
+        plain = step(b"")
+        if not plain and not inflater.eof:
+            raise IntegrityError("bad-deflate", "a deflate stream ends early")
         yield b"", plain
-    if not inflater.eof or total > limit:
-        raise IntegrityError("bad-deflate", "a deflate stream ends early or inflates to more than announced")
 
 
 def write_layer(path: Path, entries: Iterable[tuple[Entry, bytes]], *, created_by: str = "") -> Layer:

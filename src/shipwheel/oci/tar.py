@@ -52,7 +52,12 @@ def check_path(path: str) -> str:
 
 
 def render_header(entry: Entry) -> bytes:
-    """Return the header blocks of `entry` (a multiple of 512 bytes); its content is to follow."""
+    """Return the header blocks of `entry` (a multiple of 512 bytes); its content is to follow.
+
+    Raises ImageError `unsafe-path`.
+    """
+    if "\0" in entry.link or (entry.kind in ("symlink", "hardlink") and not entry.link):
+        raise ImageError("unsafe-path", f"a link without a usable target: {entry.path!r}")
     info = tarfile.TarInfo(check_path(entry.path) + ("/" if entry.kind == "directory" else ""))
     info.type = _TYPEFLAG[entry.kind]
     info.mode = entry.mode
