@@ -7,7 +7,7 @@ loopback unless asked for. Knows nothing of indexes, mirrors or registries.
 from __future__ import annotations
 
 from shipwheel.net.address import basic_credentials, is_loopback, origin, redact
-from shipwheel.net.failures import Response, StatusError, status_error
+from shipwheel.net.failures import Response, StatusError, retry_after, status_error
 from shipwheel.net.http import Body, Http
 from shipwheel.net.transfer import Download
 
@@ -21,5 +21,6 @@ __all__ = [
     "is_loopback",
     "origin",
     "redact",
+    "retry_after",
     "status_error",
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import ssl
+import time
 import types
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -18,9 +19,10 @@ TRANSIENT: Final = frozenset({"unreachable", "timeout", "cut-short"})
 
 
 class StatusError(NetworkError):
-    """A server answered with a status that is not a success; `status` and `headers` are the answer's."""
+    """A server answered with a status that is not a success; `url` is where redirects led."""
 
     status: int = 0
+    url: str = ""
     headers: Mapping[str, str] = types.MappingProxyType({})
 
 
@@ -40,8 +42,7 @@ def status_error(response: Response, *, message: str | None = None, hint: str | 
     error = StatusError(
         "http-status", text, place=redact(response.url), hint=hint or _HINTS.get(response.status)
     )
-    error.status = response.status
-    error.headers = response.headers
+    error.status, error.url, error.headers = response.status, response.url, response.headers
     return error
 
 
@@ -85,7 +86,7 @@ def translated(url: str) -> Iterator[None]:
         raise _error("unreachable", f"cannot connect: {_reason(error)}", url, _OFFLINE) from error
 
 
-def retry_after(headers: Mapping[str, str], now: float) -> float | None:
+def retry_after(headers: Mapping[str, str], now: float | None = None) -> float | None:
     """Return the seconds a `Retry-After` header asks for (RFC 9110 section 10.2.3), or None."""
     import email.utils
 
@@ -93,7 +94,8 @@ def retry_after(headers: Mapping[str, str], now: float) -> float | None:
     if value.isascii() and value.isdigit():
         return float(value[:9])
     try:
-        return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - now)
+        moment = email.utils.parsedate_to_datetime(value).timestamp()
+        return max(0.0, moment - (time.time() if now is None else now))
     except (ValueError, OverflowError):
         return None
 
@@ -132,8 +134,8 @@ def _tls_error(error: BaseException, url: str) -> NetworkError:
             url,
             "a company's own authority is named with SSL_CERT_FILE=/path/to/ca.pem",
         )
-    if "WRONG_VERSION_NUMBER" in str(error) or "HTTP_REQUEST" in str(error):
-        return _error("tls", "the server does not speak TLS on this port", url)
+    if any(word in str(error) for word in ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST")):
+        return _error("not-tls", "the server does not speak TLS on this port", url, "ask it over http")
     # A handshake that was cut off: another try may do better.
     return _error("unreachable", "the TLS handshake failed", url)
 

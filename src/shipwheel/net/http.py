@@ -181,7 +181,7 @@ class Http:
                     if error.code not in TRANSIENT or not retry or failures >= _ATTEMPTS:
                         raise
                     problem = error
-            self._wait(failures, url, problem)
+            self.pause(failures, url, problem)
 
     def download(
         self,
@@ -221,7 +221,7 @@ class Http:
                     if error.code not in TRANSIENT or failures >= _ATTEMPTS:
                         raise
                     problem = error
-            self._wait(failures, url, problem)
+            self.pause(failures, url, problem)
         raise cut_short(url, transfer.received, size)
 
     @contextmanager
@@ -257,16 +257,16 @@ class Http:
                 failures += 1
                 if error.code not in TRANSIENT or not request.retry or failures >= _ATTEMPTS:
                     raise
-                self._wait(failures, request.url, error)
+                self.pause(failures, request.url, error)
                 continue
             failures += 1
             if raw.status not in _RETRIED or not request.retry or failures >= _ATTEMPTS:
                 return raw
-            asked = retry_after(raw.headers, time.time())
+            asked = retry_after(raw.headers)
             if asked is not None and asked > _LONGEST_WAIT:
                 return raw
             raw.close()
-            self._wait(failures, request.url, f"the server answers {raw.status}", asked)
+            self.pause(failures, request.url, f"the server answers {raw.status}", asked)
 
     def _send(self, request: _Request) -> urllib3.BaseHTTPResponse:
         target = origin(request.url)
@@ -326,10 +326,11 @@ class Http:
             self._managers[target.scheme, proxy] = manager
             return manager
 
-    def _wait(self, failures: int, url: str, why: NetworkError | str, asked: float | None = None) -> None:
+    def pause(self, failures: int, url: str, why: NetworkError | str, asked: float | None = None) -> None:
+        """Wait before the next try, longer after each failure, or `asked` seconds; tell people so."""
         # Clients that were cut off together should not all come back together: half of it is chance.
         backoff = _FIRST_WAIT * 2 ** (failures - 1) * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
-        seconds = backoff if asked is None else asked
+        seconds = backoff if asked is None else min(asked, _LONGEST_WAIT)
         if self._notify is not None:
             reason = why if isinstance(why, str) else why.problems[0].message
             self._notify(f"{redact(url)}: {reason}; trying again in {seconds:.1f} s")
