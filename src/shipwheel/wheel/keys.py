@@ -1,0 +1,48 @@
+"""Names for what is made of wheels, from lock data alone and before a wheel was fetched. Reads nothing."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from shipwheel.oci.layer import RECIPE as LAYER_RECIPE
+
+# Each is part of every key: it changes whenever the same wheels would give other bytes.
+BYTECODE_RECIPE: Final = "bytecode/1"
+WHEEL_LAYER_RECIPE: Final = f"wheel-layer/1+{LAYER_RECIPE}"
+
+
+def planned_bytecode_id(version: str, *, host: bool = False) -> str:
+    """Return what a key holds for bytecode of CPython `version` (`3.13.5`), known without running it.
+
+    `host`: compiled by this machine's Python of the same version, not by the image's own.
+    """
+    return f"{BYTECODE_RECIPE}+cpython-{version}{'+host' if host else ''}"
+
+
+def wheel_layer_key(
+    hashes: Iterable[str],
+    *,
+    python: str,
+    prefix: str,
+    bytecode: str | None,
+    direct_urls: Mapping[str, Mapping[str, Any]] | None = None,
+    recipe: str = WHEEL_LAYER_RECIPE,
+) -> str:
+    """Return what tells one wheel layer from another, as `sha256:<hex>`.
+
+    `hashes` are the wheels' (`sha256:…`), in any order; `python` is the target's version, of which the
+    minor counts; `prefix` the environment's path; `bytecode` the `planned_bytecode_id`, None for none;
+    `direct_urls` maps the hashes of wheels that get a direct_url.json to its content.
+    """
+    data = {
+        "bytecode": bytecode,
+        "direct_urls": {key: dict(value) for key, value in (direct_urls or {}).items()},
+        "prefix": prefix,
+        "python": ".".join(python.split(".")[:2]),
+        "recipe": recipe,
+        "wheels": sorted(hashes),
+    }
+    return "sha256:" + hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
