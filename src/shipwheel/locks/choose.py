@@ -48,6 +48,14 @@ class FileChooser:
                 place=package.place,
                 hint="lock again with a current version of the tool",
             )
+        unhashed = [file.name for file in package.files if not file.hashes]
+        if unhashed:
+            return Problem(
+                code="no-hash",
+                message=f"{_title(package)} is locked with a file that has no hash: {unhashed[0]}",
+                place=package.place,
+                hint="use an index that tells hashes, and lock again",
+            )
         best = self.best_wheel(package.files)
         others = tuple(sorted(file.name for file in package.files if file is not best))
         if best is not None:

@@ -87,6 +87,14 @@ class MarkerEnvironment:
         self._known: dict[str, bool] = {"": True}
         self.python = target.python
 
+    def and_extras(self, extras: Collection[str]) -> MarkerEnvironment:
+        """Return this environment with `extras` besides its own."""
+        other = MarkerEnvironment.__new__(MarkerEnvironment)
+        other.python = self.python
+        other._values = {**self._values, "extras": frozenset(self._values["extras"]) | frozenset(extras)}
+        other._known = {text: known for text, known in self._known.items() if "extra" not in text}
+        return other
+
     def holds(self, text: str, *, place: str) -> bool:
         """Tell whether the marker `text` holds; raises LockError `bad-marker` at `place`."""
         known = self._known.get(text)

@@ -111,6 +111,22 @@ class Need(NamedTuple):
     source: str | None = None
 
 
+class ConflictItem(NamedTuple):
+    """What cannot be wanted together with others: an `extra` or `group` of a package, or the `project` itself."""
+
+    package: NormalizedName
+    kind: str
+    item: NormalizedName
+
+    def as_extra(self) -> str:
+        """Return the name under which uv's markers speak of it (uv-resolver, `universal_marker.rs`)."""
+        name = f"{self.kind}-{len(self.package)}-{self.package}"
+        return f"{name}-{self.item}" if self.item else name
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.item} of {self.package}" if self.item else f"project {self.package}"
+
+
 @dataclass(frozen=True, slots=True)
 class Membership:
     """A package belongs to the environment when one of `groups` is wanted and `marker` holds."""
@@ -128,7 +144,8 @@ class LockedPackage:
     `source` is how the lock's own dependencies name its source. `virtual` packages carry
     dependencies and are not installed. `python` is the Python it says it needs (specifier sets
     joined by ` || `). `memberships` are filled in flat locks, `needs` and `extras` wherever the lock
-    has them. `required_by` is what a flat lock without graph says in its comments.
+    has them. `forks` are markers of the resolutions it comes from. `required_by` is what a flat lock
+    without graph says in its comments.
     """
 
     name: NormalizedName
@@ -144,6 +161,7 @@ class LockedPackage:
     needs: tuple[Need, ...] = ()
     extras: Mapping[NormalizedName, tuple[Need, ...]] = field(default_factory=dict)
     memberships: tuple[Membership, ...] = ()
+    forks: tuple[str, ...] = ()
     required_by: tuple[str, ...] = ()
 
 
@@ -167,15 +185,20 @@ class Lock:
     """A lock file in normal form.
 
     A flat lock (`flat`) says of each package when it belongs; another is walked from `roots`.
-    `python` is what the lock admits (specifier sets joined by ` || `), `environments` are markers of
-    which one has to hold. `unlocked` are names that the tool leaves out of its locks on purpose.
+    `project` names the root that a selection without `package` means. `python` is what the lock admits
+    (specifier sets joined by ` || `), `environments` are markers of which one has to hold. `unlocked`
+    are names that the tool leaves out of its locks on purpose. `conflicts` are sets of which no two
+    items can be wanted together. With `extras_are_groups` packages belong to extras as they do to
+    groups (PDM).
     """
 
     info: LockInfo
     packages: tuple[LockedPackage, ...]
     flat: bool
     roots: tuple[Root, ...]
+    project: NormalizedName | None = None
     python: str = ""
     environments: tuple[str, ...] = ()
     unlocked: frozenset[str] = frozenset()
-    conflicts: tuple[frozenset[tuple[NormalizedName, str, NormalizedName]], ...] = ()
+    conflicts: tuple[frozenset[ConflictItem], ...] = ()
+    extras_are_groups: bool = False

@@ -28,16 +28,18 @@ def select_packages(lock: Lock, target: Target, selection: Selection | None = No
     root = select_root(lock, selection)
     groups = select_groups(lock, root, selection)
     extras = select_extras(lock, root, selection)
-    wanted = groups | (root.defaults if PRODUCTION in groups else frozenset())
-    environment = MarkerEnvironment(target, extras=extras, groups=wanted)
+    active = groups | (root.defaults if PRODUCTION in groups else frozenset())
+    environment = MarkerEnvironment(target, extras=extras, groups=active)
     _check_admitted(lock, target, environment)
     walk = Walk(lock, environment, root)
     if lock.flat:
-        chosen = _members(lock, groups, environment)
+        chosen = _members(lock, active | extras if lock.extras_are_groups else active, environment)
         walk.follow(groups, extras, within=chosen)
     else:
         chosen = walk.follow(groups, extras)
-    return _choose_files([package for package in chosen.values() if not package.virtual], walk, target)
+    # The project itself is built and installed by its own step.
+    wanted = [package for package in chosen.values() if not package.virtual and package.name != root.name]
+    return _choose_files(wanted, walk, target)
 
 
 def select_root(lock: Lock, selection: Selection) -> Root:
@@ -48,8 +50,9 @@ def select_root(lock: Lock, selection: Selection) -> Root:
             if root.name == selection.package:
                 return root
         raise _unknown("package", selection.package, names, lock)
-    if len(lock.roots) == 1:
-        return lock.roots[0]
+    for root in lock.roots:
+        if len(lock.roots) == 1 or (root.name is not None and root.name == lock.project):
+            return root
     raise UsageError(
         "choose-package",
         f"the lock holds several projects: {', '.join(names)}",

@@ -14,6 +14,7 @@ from packaging.utils import NormalizedName
 from packaging.version import Version
 
 from shipwheel.errors import LockError
+from shipwheel.locks.conflicts import activate
 from shipwheel.locks.constraint import admits
 from shipwheel.locks.markers import MarkerEnvironment
 from shipwheel.locks.model import Lock, LockedPackage, Need, Root
@@ -45,8 +46,8 @@ class Walk:
 
     def follow(
         self,
-        groups: Iterable[NormalizedName],
-        extras: Iterable[NormalizedName],
+        groups: frozenset[NormalizedName],
+        extras: frozenset[NormalizedName],
         *,
         within: Mapping[NormalizedName, LockedPackage] | None = None,
     ) -> dict[NormalizedName, LockedPackage]:
@@ -56,7 +57,11 @@ class Walk:
         Raises LockError `incomplete-lock`, `ambiguous-lock`.
         """
         self._within = within
-        place = f"{self._lock.info.path.name}"
+        place = self._lock.info.path.name
+        if self._lock.conflicts and within is None:
+            self._environment = activate(
+                self._lock, self._by_name, self._root, groups, extras, self._environment
+            )
         wishes: list[_Wish] = [
             (need, None) for group in sorted(groups) for need in self._root.groups.get(group, ())
         ]
@@ -130,6 +135,8 @@ class Walk:
                 package for package in here if id(package) not in banned and self._satisfies(package, need)
             ]
             # Two stable sorts: the newest version first, the default index before others.
+            if len(here) > 1 and need.version is None:
+                here = [package for package in here if self._in_fork(package)]
             here.sort(key=lambda package: package.source or "")
             here.sort(key=lambda package: Version(package.version or "0"), reverse=True)
         if not here and all(self._belongs(package) for package in every) and not banned:
@@ -140,6 +147,11 @@ class Walk:
         """Tell whether what the package itself says of its environment holds (Poetry 1.0, PDM)."""
         return not package.memberships or any(
             self._environment.holds(member.marker, place=package.place) for member in package.memberships
+        )
+
+    def _in_fork(self, package: LockedPackage) -> bool:
+        return not package.forks or any(
+            self._environment.holds(text, place=package.place) for text in package.forks
         )
 
     def _satisfies(self, package: LockedPackage, need: Need) -> bool:
