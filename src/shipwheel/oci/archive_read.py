@@ -255,12 +255,15 @@ class _FileStream:
         file.seek(0)
         self.place = place
         self.budget: int | None = None
+        self.header = b""
 
     def read(self, size: int = -1) -> bytes:
         if self.budget is not None:
             self.budget -= max(size, 512)
             if size < 0 or self.budget < 0:
                 raise ImageError("bad-tar", "an entry's headers are too long", place=self.place)
+            self.header = self._file.read(size)
+            return self.header
         return self._file.read(size)
 
     def tell(self) -> int:

@@ -58,6 +58,7 @@ class LayerStream:
         self._position = 0  # of the end of _chunk
         self._done = False
         self.budget: int | None = None
+        self.header = b""
 
     def __enter__(self) -> Self:
         return self
@@ -82,6 +83,11 @@ class LayerStream:
             self.budget -= max(size, 512)
             if size < 0 or self.budget < 0:
                 raise ImageError("bad-layer", "an entry's headers are too long", place=self.place)
+            self.header = self._read(size)
+            return self.header
+        return self._read(size)
+
+    def _read(self, size: int) -> bytes:
         if 0 <= size <= len(self._chunk):
             data = bytes(self._chunk[:size])
             self._chunk = self._chunk[size:]
@@ -169,9 +175,13 @@ def open_layer(layer: Layer, *, limits: Limits = DEFAULT_LIMITS) -> LayerStream:
 
 
 class TarStream(Protocol):
-    """What `iter_tar` reads from. While `budget` is a number, `read` takes from it and refuses more."""
+    """What `iter_tar` reads from. While `budget` is a number, `read` takes from it and refuses more.
+
+    `header` is what was read last while there was a budget.
+    """
 
     budget: int | None
+    header: bytes
     place: str
 
     def read(self, size: int = -1) -> bytes:
@@ -219,6 +229,9 @@ def iter_tar(stream: TarStream, *, max_entries: int) -> Iterator[tarfile.TarInfo
             raise ImageError("bad-tar", f"malformed tar: {error}", place=place) from error
         stream.budget = None
         if info is None:
+            # tarfile takes a header that it cannot read for the end.
+            if any(stream.header):
+                raise ImageError("bad-tar", "something that is no entry follows the last one", place=place)
             break
         if count == max_entries:
             raise ImageError("too-many-entries", f"more than {max_entries} entries", place=place)

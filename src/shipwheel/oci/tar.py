@@ -58,6 +58,11 @@ def render_header(entry: Entry) -> bytes:
     """
     if "\0" in entry.link or (entry.kind in ("symlink", "hardlink") and not entry.link):
         raise ImageError("unsafe-path", f"a link without a usable target: {entry.path!r}")
+    try:
+        # tarfile would write what is not Unicode as the bytes of some host's file names.
+        (entry.path + entry.link).encode()
+    except UnicodeError as error:
+        raise ImageError("unsafe-path", f"a path is not valid Unicode: {entry.path!r}") from error
     info = tarfile.TarInfo(check_path(entry.path) + ("/" if entry.kind == "directory" else ""))
     info.type = _TYPEFLAG[entry.kind]
     info.mode = entry.mode
@@ -65,10 +70,7 @@ def render_header(entry: Entry) -> bytes:
     info.mtime = entry.mtime
     info.uid, info.gid = entry.uid, entry.gid
     info.linkname = entry.link
-    try:
-        return info.tobuf(tarfile.PAX_FORMAT, "utf-8", "strict")
-    except UnicodeError as error:
-        raise ImageError("unsafe-path", f"a path is not valid Unicode: {entry.path!r}") from error
+    return info.tobuf(tarfile.PAX_FORMAT, "utf-8", "strict")
 
 
 def padding(size: int) -> bytes:
