@@ -56,6 +56,10 @@ e2e: .venv/.dev tools ## Tests of the command as people use it
 conformance: .venv/.dev tools ## Slow comparisons with other tools on real locks
 	$(PYTEST) -m conformance
 
+.PHONY: bench
+bench: .venv/.runtime ## Measure, and put the table into docs/benchmarks.md
+	$(BIN)/python benchmarks/run.py --write docs/benchmarks.md
+
 # The tests compare with real tools. Root may install them and a complete run (CI=true) must have them;
 # for others, a test whose tool is missing skips and says so.
 .PHONY: tools

@@ -1,0 +1,1 @@
+"""The heavy wheels of a data service, for the benchmark."""
