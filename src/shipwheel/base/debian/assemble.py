@@ -7,65 +7,26 @@ own source, and /etc/ld.so.cache, which covers both). A user's account is in nei
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import json
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
 from shipwheel.base.debian import system
 from shipwheel.base.debian.deb import Control, DebEntry, open_deb
-from shipwheel.base.debian.recipe import RECIPE
+from shipwheel.base.debian.recipe import LAYERS, LayerName, created_by, layer_of
 from shipwheel.base.debian.slim import DROPPED_SETID, is_wanted
-from shipwheel.base.debian.suites import belongs_to_python_layer
 from shipwheel.base.debian.tree import Content, Node, Spool, Tree
 from shipwheel.base.model import DebianPackage, DebianPlatform
 from shipwheel.errors import LockError
-from shipwheel.oci.layer import RECIPE as LAYER_RECIPE
 from shipwheel.oci.layer import LayerWriter
 from shipwheel.oci.model import FileBlob, Layer
 from shipwheel.oci.tar import Entry
 
-LayerName = Literal["os", "python"]
-_LAYERS: Final[tuple[LayerName, ...]] = ("os", "python")
 # Unpacking xz takes most of the time and up to 65 MB a package.
 _JOBS: Final = 2
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LayerKey:
-    """A layer's identity before it exists: `key` follows from lock data and recipes alone."""
-
-    name: LayerName
-    key: str
-    created_by: str
-
-
-def layer_keys(platform: DebianPlatform) -> tuple[LayerKey, ...]:
-    """Return the keys of the layers that `assemble_debian` writes for `platform`, in its order."""
-    hashes = {
-        name: sorted(package.sha256 for package in platform.packages if _layer_of(package.name) == name)
-        for name in _LAYERS
-    }
-    keys = []
-    for name in _LAYERS:
-        # The upper layer's ld.so.cache depends on what is below.
-        packages = hashes["os"] if name == "os" else [*hashes["os"], *hashes["python"]]
-        identity = {
-            "layer": name,
-            "packages": packages,
-            "platform": platform.platform,
-            "recipe": [RECIPE, LAYER_RECIPE],
-        }
-        digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
-        keys.append(
-            LayerKey(name=name, key=f"debian-{name}:{digest}", created_by=_created_by(platform, name))
-        )
-    return tuple(keys)
 
 
 def assemble_debian(platform: DebianPlatform, debs: Mapping[str, Path], out: Path) -> tuple[Layer, ...]:
@@ -87,7 +48,7 @@ def assemble_debian(platform: DebianPlatform, debs: Mapping[str, Path], out: Pat
         system.add_library_cache(tree)
         tree.add_parents()
         with ThreadPoolExecutor(max_workers=_JOBS) as pool:
-            return tuple(pool.map(lambda name: _write(tree, name, platform, out), _LAYERS))
+            return tuple(pool.map(lambda name: _write(tree, name, platform, out), LAYERS))
 
 
 class _Spools:
@@ -177,7 +138,7 @@ def _write(tree: Tree, name: LayerName, platform: DebianPlatform, out: Path) -> 
                 writer.add(entry, content if isinstance(content, bytes) else b"")
         descriptor, diff_id = writer.finish()
     blob = FileBlob(path, descriptor.digest, descriptor.size)
-    return Layer(descriptor=descriptor, diff_id=diff_id, blob=blob, created_by=_created_by(platform, name))
+    return Layer(descriptor=descriptor, diff_id=diff_id, blob=blob, created_by=created_by(platform, name))
 
 
 def _select(tree: Tree, name: LayerName) -> list[Node]:
@@ -196,13 +157,4 @@ def _select(tree: Tree, name: LayerName) -> list[Node]:
 def _node_layer(node: Node) -> LayerName:
     if node.path == "etc/ld.so.cache":
         return "python"
-    return _layer_of(node.package)
-
-
-def _layer_of(package: str) -> LayerName:
-    return "python" if belongs_to_python_layer(package) else "os"
-
-
-def _created_by(platform: DebianPlatform, name: LayerName) -> str:
-    what = "Debian packages" if name == "os" else f"Debian's Python {platform.python}"
-    return f"shipwheel {RECIPE}: {what}"
+    return layer_of(node.package)

@@ -129,7 +129,7 @@ class PackagesIndex:
     def _unpacked(self, compressed: BinaryIO, form: str) -> Iterator[bytes]:
         opened: AbstractContextManager[_Reader] = nullcontext(compressed)
         if form == "xz":
-            opened = lzma.LZMAFile(compressed)
+            opened = lzma.LZMAFile(compressed)  # noqa: SIM115 - closed by the `with` below
         elif form == "gz":
             opened = gzip.GzipFile(fileobj=compressed)
         try:

@@ -5,10 +5,8 @@ Data alone; nothing here reads a file except `pinned_keys`.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib import resources
 from types import MappingProxyType
 from typing import Final
 
@@ -115,7 +113,6 @@ SUITES: Final[Mapping[str, Suite]] = MappingProxyType(
         ),
     }
 )
-_PYTHON_PACKAGE: Final = re.compile(r"(?:lib)?python3\.\d+(?:-[a-z]+)?")
 
 
 def suite_named(name: str) -> Suite:
@@ -136,16 +133,13 @@ def suite_for_python(python: str) -> Suite | None:
     return None
 
 
-def belongs_to_python_layer(package: str) -> bool:
-    """Tell whether `package` goes into the interpreter's layer: those built from Python's own source."""
-    return _PYTHON_PACKAGE.fullmatch(package) is not None
-
-
 def pinned_keys(pin: ArchivePin) -> tuple[bytes, ...]:
     """Return the certificates that may sign `pin`'s index (OpenPGP, RFC 4880, binary).
 
     The files hold the key packets of Debian's archive keys with the keys' own binding signatures
     and nothing of third parties.
     """
+    from importlib import resources
+
     folder = resources.files("shipwheel.base.debian") / "keys"
     return tuple((folder / f"{name}.pgp").read_bytes() for name in pin.keys)
