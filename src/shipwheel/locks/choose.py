@@ -62,7 +62,7 @@ class FileChooser:
             return Choice(to_source(best), others, self._reason(best, package.files))
         sdists = [file for file in package.files if file.name.endswith(_SDISTS)]
         if sdists:
-            sdist = min(sdists, key=lambda file: (_sdist_rank(file.name), file.name))
+            sdist = min(sdists, key=lambda file: (sdist_rank(file.name), file.name))
             others = tuple(sorted(file.name for file in package.files if file is not sdist))
             wheels = sum(file.name.endswith(".whl") for file in package.files)
             why = f"none of {wheels} wheels fits {self._wanted()}" if wheels else "the release has no wheel"
@@ -214,8 +214,9 @@ def _build_number(filename: str) -> tuple[int, str]:
     return (int(match[1]), match[2]) if match else (-1, "")
 
 
-def _sdist_rank(filename: str) -> int:
-    return next(rank for rank, suffix in enumerate(_SDISTS) if filename.endswith(suffix))
+def sdist_rank(filename: str) -> int:
+    """Return the place of an sdist's file name in the order of preference, the usual .tar.gz first."""
+    return next((rank for rank, suffix in enumerate(_SDISTS) if filename.endswith(suffix)), len(_SDISTS))
 
 
 def _natural(text: str) -> tuple[int | str, ...]:

@@ -69,7 +69,7 @@ def both(*texts: str) -> str:
 
 def either(*texts: str) -> str:
     """Return the marker that holds where one of `texts` holds; an empty text always does."""
-    if not all(texts):
+    if not texts or not all(texts):
         return ""
     given = list(dict.fromkeys(texts))
     return given[0] if len(given) == 1 else " or ".join(f"({text})" for text in given)

@@ -130,6 +130,13 @@ def _members(
         )
         if not belongs:
             continue
+        # PEP 751, "packages.requires-python": an error MUST be raised if it is not met.
+        if lock.info.kind == "pylock" and not admits(package.python, environment.python):
+            raise TargetError(
+                "python-not-locked",
+                f"{package.name} {package.version} is for Python {package.python}, the image has {environment.python}",
+                place=package.place,
+            )
         other = chosen.setdefault(package.name, package)
         # PEP 751: an error about the ambiguity MUST be raised.
         if other is not package:
