@@ -1,0 +1,1 @@
+"""Run an image on this machine: with Docker, Podman, or rootless. Builds nothing."""
