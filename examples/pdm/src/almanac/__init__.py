@@ -1,0 +1,1 @@
+"""Prints the next days as YAML."""

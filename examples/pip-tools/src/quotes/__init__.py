@@ -1,0 +1,1 @@
+"""A quote a day over HTTP."""
