@@ -56,10 +56,9 @@ def build(example: str) -> None:
     if process.returncode != 0:
         sys.exit(process.returncode)
     image = json.loads(output)
-    print(f"{image['reference']}@{image['digest']}")
-    print(
-        f"{image['size'] / 1e6:.1f} MB in {len(image['layers'])} layers, {image['seconds']:.2f} s", flush=True
-    )
+    layers = image["platforms"][0]["layers"]
+    print(image["reference"])
+    print(f"{image['size'] / 1e6:.1f} MB in {len(layers)} layers, {image['seconds']:.2f} s", flush=True)
 
 
 def run(example: str, *arguments: str) -> None:
