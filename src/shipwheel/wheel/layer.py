@@ -1,18 +1,16 @@
 """Write wheels into a layer: what each installs, sorted by path, without recompressing what is compressed.
 
 A layer's bytes follow from its wheels (their hashes), the target's Python, the prefix and the bytecode;
-`wheel_layer_key` names them from lock data alone, before a wheel was fetched. Which wheels share a
+`keys` names them from lock data alone. Which wheels share a
 layer is the plan's decision.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any, BinaryIO, Final, Self
 
@@ -20,14 +18,12 @@ from packaging.utils import NormalizedName
 
 from shipwheel.errors import ImageError, IntegrityError
 from shipwheel.oci.layer import COPY_FROM, LayerWriter
-from shipwheel.oci.layer import RECIPE as LAYER_RECIPE
 from shipwheel.oci.model import Descriptor, Digest
-from shipwheel.oci.tar import Entry
+from shipwheel.oci.tar import DEFAULT_MTIME, Entry
 from shipwheel.wheel.archive import Wheel, WheelReader
 from shipwheel.wheel.bytecode import Bytecode, BytecodeReader
 from shipwheel.wheel.install import InstalledFile, installed_files
 
-RECIPE: Final = f"wheel-layer/1+{LAYER_RECIPE}"
 # How many wheels and packs stay open at a time; a layer of a thousand wheels must not run out of files.
 _OPEN_LIMIT: Final = 64
 
@@ -70,34 +66,13 @@ class WheelLayer:
     collisions: Sequence[Collision] = ()
 
 
-def wheel_layer_key(
-    hashes: Iterable[str],
-    *,
-    python: str,
-    prefix: str,
-    bytecode: str | None,
-    direct_urls: Mapping[str, Mapping[str, Any]] | None = None,
-    recipe: str = RECIPE,
-) -> Digest:
-    """Return what tells one wheel layer from another, from lock data alone.
-
-    `hashes` are the wheels' (`sha256:…`), in any order; `python` is the target's version, of which the
-    minor counts unless there is `bytecode` (`planned_bytecode_id`); `direct_urls` maps hashes to the
-    direct_url.json of those wheels that get one.
-    """
-    data = {
-        "bytecode": bytecode,
-        "direct_urls": {key: dict(value) for key, value in (direct_urls or {}).items()},
-        "prefix": prefix,
-        "python": ".".join(python.split(".")[:2]),
-        "recipe": recipe,
-        "wheels": sorted(hashes),
-    }
-    return Digest("sha256", hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest())
-
-
 def write_wheel_layer(
-    wheels: Sequence[LayerWheel], *, prefix: str, python: str, file: BinaryIO
+    wheels: Sequence[LayerWheel],
+    *,
+    prefix: str,
+    python: str,
+    file: BinaryIO,
+    mtime: int = DEFAULT_MTIME,
 ) -> WheelLayer:
     """Write what `wheels` install below `prefix` (absolute, as `/app/.venv`) as one layer into `file`.
 
@@ -115,10 +90,10 @@ def write_wheel_layer(
         writer = LayerWriter(file)
         for path in sorted([*files, *folders]):
             if path not in files:
-                writer.add(Entry(path=path, kind="directory", mode=0o755))
+                writer.add(Entry(path=path, kind="directory", mode=0o755, mtime=mtime))
             else:
                 owner, entry = files[path]
-                _write(writer, path, entry, ordered[owner], opened)
+                _write(writer, Entry(path=path, mode=entry.mode, mtime=mtime), entry, ordered[owner], opened)
         descriptor, diff_id = writer.finish()
     return WheelLayer(
         descriptor=descriptor,
@@ -221,12 +196,14 @@ def _folders(paths: Iterable[str]) -> set[str]:
     return folders
 
 
-def _write(writer: LayerWriter, path: str, file: InstalledFile, item: LayerWheel, opened: _Opened) -> None:
+def _write(
+    writer: LayerWriter, entry: Entry, file: InstalledFile, item: LayerWheel, opened: _Opened
+) -> None:
     if file.source is not None:
         content = opened.bytecode(item).read(file.source)
-        writer.add(Entry(path=path, size=len(content)), content)
+        writer.add(replace(entry, size=len(content)), content)
         return
-    entry = Entry(path=path, mode=file.mode, size=file.size)
+    entry = replace(entry, size=file.size)
     if file.content is not None:
         writer.add(entry, file.content)
         return
