@@ -9,8 +9,6 @@ from shipwheel.errors import ProjectError
 from shipwheel.oci.tar import Entry
 from shipwheel.plan.model import BuildPlan, PlannedUser
 
-RECIPE = "skeleton/1"
-
 
 def skeleton_entries(plan: BuildPlan, base_files: Mapping[str, bytes]) -> list[tuple[Entry, bytes]]:
     """Return the layer's entries sorted by path; `base_files` holds the base's etc/passwd and etc/group.

@@ -5,6 +5,7 @@ Every value says where it comes from; what is inferred is inferred here and nowh
 
 from __future__ import annotations
 
+import hashlib
 import posixpath
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +17,8 @@ from packaging.utils import NormalizedName
 from shipwheel.base.model import Base, DebianBase, ImageBase
 from shipwheel.errors import ProjectError
 from shipwheel.locks.model import LockInfo, Selected
+from shipwheel.oci.layer import RECIPE as LAYER_RECIPE
+from shipwheel.plan.base import Footing, footing_key
 from shipwheel.plan.layering import spread_wheels
 from shipwheel.plan.model import (
     BuildPlan,
@@ -35,6 +38,9 @@ from shipwheel.target import Target
 from shipwheel.wheel.keys import wheel_layer_key
 
 DEFAULT: Final = "default"
+# They change when the same plan would give other bytes (`assemble.skeleton`, `wheel.bytecode`).
+SKELETON_RECIPE: Final = f"skeleton/1+{LAYER_RECIPE}"
+BYTECODE_RECIPE: Final = f"stdlib-bytecode/1+{LAYER_RECIPE}"
 _SYSTEM_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 # Opencontainers annotation keys (image-spec annotations.md) for PyPA's well-known URL labels.
 _URL_LABELS: Final = {
@@ -52,8 +58,7 @@ _URL_LABELS: Final = {
 class Inputs:
     """What a plan is made of: the project, its lock and what was selected from it, and the base.
 
-    `base_layers` are the base's layers as planned by `plan.base`; `base_env` the variables that the
-    base sets; `sizes` maps `sha256:<hex>` to bytes.
+    `footing` is the base for the plan's platform (`plan.base`); `sizes` maps `sha256:<hex>` to bytes.
     """
 
     project: Project
@@ -61,10 +66,7 @@ class Inputs:
     selected: Sequence[Selected]
     base: Base
     base_source: str
-    base_layers: Sequence[LayerPlan]
-    base_env: Sequence[tuple[str, str]]
-    target: Target
-    executable: str
+    footing: Footing
     epoch: int
     bytecode: PlannedBytecode
     sizes: Mapping[str, int] = field(default_factory=dict)
@@ -73,7 +75,7 @@ class Inputs:
 
 def plan_image(inputs: Inputs) -> BuildPlan:
     """Return the plan; raises ProjectError `several-scripts` when no single entry point is meant."""
-    project, settings, target = inputs.project, inputs.project.settings, inputs.target
+    project, settings, target = inputs.project, inputs.project.settings, inputs.footing.target
     paths = plan_paths(settings, target)
     entrypoint, entry_hints = plan_entrypoint(project, paths)
     user = plan_user(settings.user)
@@ -88,8 +90,8 @@ def plan_image(inputs: Inputs) -> BuildPlan:
         python=PlannedPython(
             version=target.python,
             libc=str(target.libc),
-            executable=inputs.executable,
-            source=f"{_configured(settings.python, 'python')}" if settings.python else inputs.base_source,
+            executable=inputs.footing.executable,
+            source=_configured(settings.python, "python") if settings.python else inputs.base_source,
         ),
         user=user,
         paths=paths,
@@ -101,7 +103,7 @@ def plan_image(inputs: Inputs) -> BuildPlan:
         volumes=Words(value=settings.volumes or None, source=_configured(settings.volumes, "volumes")),
         stop_signal=settings.stop_signal,
         bytecode=inputs.bytecode,
-        layers=_plan_layers(inputs, paths),
+        layers=_plan_layers(inputs, paths, user),
         hints=(*entry_hints, *inputs.hints),
     )
 
@@ -174,7 +176,7 @@ def image_platform(base: ImageBase, target: Target) -> str:
 
 
 def _plan_env(inputs: Inputs, paths: PlannedPaths, user: PlannedUser) -> tuple[Setting, ...]:
-    from_base = dict(inputs.base_env)
+    from_base = dict(inputs.footing.env)
     values = {name: Setting(name=name, value=value, source="base") for name, value in from_base.items()}
     ours = {
         "PATH": f"{paths.venv}/bin:{from_base.get('PATH', _SYSTEM_PATH)}",
@@ -213,7 +215,7 @@ def _plan_labels(inputs: Inputs) -> tuple[Setting, ...]:
     base = inputs.base
     if isinstance(base, ImageBase) and base.kind == "registry":
         found["base.name"] = (base.reference, "base")
-        found["base.digest"] = (image_platform(base, inputs.target), "base")
+        found["base.digest"] = (image_platform(base, inputs.footing.target), "base")
     labels = {
         prefix + key: Setting(name=prefix + key, value=value, source=source)
         for key, (value, source) in found.items()
@@ -226,10 +228,29 @@ def _plan_labels(inputs: Inputs) -> tuple[Setting, ...]:
     return tuple(labels[name] for name in sorted(labels))
 
 
-def _plan_layers(inputs: Inputs, paths: PlannedPaths) -> tuple[LayerPlan, ...]:
-    settings = inputs.project.settings
-    layers = list(inputs.base_layers)
-    layers.append(LayerPlan(name="skeleton", kind="skeleton", reason="user, home, working folder and venv"))
+def _plan_layers(inputs: Inputs, paths: PlannedPaths, user: PlannedUser) -> tuple[LayerPlan, ...]:
+    settings, footing = inputs.project.settings, inputs.footing
+    layers = list(footing.layers)
+    below = footing_key(footing.layers)
+    if inputs.bytecode.enabled:
+        layers.append(
+            LayerPlan(
+                name="bytecode",
+                kind="bytecode",
+                reason="the standard library, compiled ahead: programs start several times faster",
+                key=_key(BYTECODE_RECIPE, below, str(inputs.bytecode.interpreter)),
+            )
+        )
+    layers.append(
+        LayerPlan(
+            name="skeleton",
+            kind="skeleton",
+            reason="user, home, working folder and an empty virtual environment",
+            key=_key(
+                SKELETON_RECIPE, below, repr(user), repr(paths), footing.target.python, footing.executable
+            ),
+        )
+    )
     locked: dict[NormalizedName, PlannedWheel] = {}
     first_party: list[PlannedWheel] = []
     for item in inputs.selected:
@@ -272,12 +293,10 @@ def _wheel_layer(wheels: list[PlannedWheel], inputs: Inputs, paths: PlannedPaths
         reason="its own layer: an upgrade changes nothing else" if alone else "small wheels share a bucket",
         key=wheel_layer_key(
             hashes,
-            python=inputs.target.python,
+            python=inputs.footing.target.python,
             prefix=paths.venv,
             bytecode=inputs.bytecode.interpreter if inputs.bytecode.enabled else None,
-        )
-        if len(hashes) == len(wheels)
-        else None,
+        ),
         size=sum(known) if len(known) == len(wheels) else None,
         wheels=wheels,
     )
@@ -318,6 +337,10 @@ def _source_name(source: object) -> str:
         case PackageArchive():
             return str(source.url or source.path).rpartition("/")[2]
     raise TypeError(f"not a source: {source!r}")
+
+
+def _key(*parts: str) -> str:
+    return f"sha256:{hashlib.sha256(chr(10).join(parts).encode()).hexdigest()}"
 
 
 def _configured(value: object, key: str) -> str:

@@ -56,13 +56,11 @@ class Builder:
     environ: Mapping[str, str]
 
 
-def pin_build_system(project: Project, builder: Builder) -> BuildSystem | None:
-    """Resolve what building `project` needs; None when it is not built at all.
+def pin_build_system(project: Project, builder: Builder) -> BuildSystem:
+    """Resolve what building `project` needs.
 
     Raises BuildError `build-requirements`, `build-environment`, `no-back-end`.
     """
-    if not project.package_mode:
-        return None
     with tempfile.TemporaryDirectory(prefix="shipwheel-") as folder:
         tree = _stage(project, Path(folder))
         return lock_build_system(

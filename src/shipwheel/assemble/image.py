@@ -1,0 +1,332 @@
+"""`BuildPlan` → `Image`: every layer found in the cache or made, in the plan's order."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import BinaryIO
+
+from packaging.pylock import PackageArchive, PackageDirectory, PackageWheel
+from packaging.utils import NormalizedName
+
+from shipwheel.assemble.app import RECIPE as SOURCE_RECIPE
+from shipwheel.assemble.app import write_source_layer
+from shipwheel.assemble.base import BaseMaker
+from shipwheel.assemble.skeleton import skeleton_entries
+from shipwheel.assemble.workshop import Once, Workshop
+from shipwheel.errors import BuildError, ImageError
+from shipwheel.locks.model import Selected
+from shipwheel.oci.layer import RECIPE as LAYER_RECIPE
+from shipwheel.oci.layer import LayerWriter
+from shipwheel.oci.model import Descriptor, Digest, Image, Layer, Platform, RunConfig
+from shipwheel.oci.tar import DEFAULT_MTIME
+from shipwheel.plan.model import BuildPlan, LayerPlan
+from shipwheel.project.model import Project
+from shipwheel.project.reader import read_project
+from shipwheel.project.settings import MAX_LAYERS
+from shipwheel.wheel.archive import open_wheel
+from shipwheel.wheel.bytecode import compile_tree, compile_wheel
+from shipwheel.wheel.interpreter import Interpreter
+from shipwheel.wheel.layer import LayerWheel, write_wheel_layer
+from shipwheel.wheel.pins import BuildSystem
+from shipwheel.wheel.source import build_project, source_key
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Materials:
+    """What the plan's layers are made from: the selected files, the base, and the build tools' pins.
+
+    `systems` maps the folder of each first-party project, absolute, to its build system.
+    """
+
+    selected: Sequence[Selected]
+    base: BaseMaker
+    systems: Mapping[Path, BuildSystem | None] = field(default_factory=dict)
+
+
+def assemble(plan: BuildPlan, materials: Materials, workshop: Workshop) -> Image:
+    """Return the image of `plan`, with every layer in the cache.
+
+    Raises whatever fetching, building, compiling and writing raise, and ImageError `too-many-layers`.
+    """
+    return _Assembly(plan, materials, workshop).image()
+
+
+class _Assembly:
+    def __init__(self, plan: BuildPlan, materials: Materials, workshop: Workshop) -> None:
+        self._plan = plan
+        self._materials = materials
+        self._workshop = workshop
+        self._selected = {item.name: item for item in materials.selected}
+        self._interpreter = Once(self._find_interpreter)
+
+    def image(self) -> Image:
+        # Layers of the base come as one, everything else on its own; wheels are what takes time.
+        plan = self._plan
+        upper = [layer for layer in plan.layers if layer.kind != "base"]
+        # Downloads overlap with writing: more threads than cores, and few enough to keep memory small.
+        pool = ThreadPoolExecutor(max_workers=min(8, 2 + (os.cpu_count() or 1)))
+        try:
+            base = pool.submit(self._materials.base.layers)
+            made: list[Future[Layer]] = [pool.submit(self._make, layer) for layer in upper]
+            layers = [*base.result(), *(future.result() for future in made)]
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+        if len(layers) > MAX_LAYERS:
+            raise ImageError(
+                "too-many-layers",
+                f"{len(layers)} layers, and {MAX_LAYERS} are the most",
+                place=plan.base.reference,
+                hint="the base brings many: lower [tool.shipwheel.layers] alone",
+            )
+        return Image(
+            platform=Platform.parse(plan.platform),
+            layers=tuple(layers),
+            config=run_config(plan),
+            created=rfc3339(plan.epoch),
+            annotations=manifest_annotations(plan),
+        )
+
+    def _make(self, layer: LayerPlan) -> Layer:
+        match layer.kind:
+            case "bytecode":
+                return self._stdlib_bytecode(layer)
+            case "skeleton":
+                return self._skeleton(layer)
+            case "wheel" | "wheels":
+                return self._wheels(layer)
+            case "first-party":
+                return self._first_party(layer)
+            case "app":
+                return self._app(layer)
+            case "base":
+                raise AssertionError("the base makes its own layers")
+
+    def _stdlib_bytecode(self, layer: LayerPlan) -> Layer:
+        key = _required(layer)
+
+        def write(file: BinaryIO) -> tuple[Descriptor, Digest]:
+            root = self._materials.base.root()
+            writer = LayerWriter(file)
+            interpreter = self._needed_interpreter()
+            # The folder as the base has it: /usr/lib/python3.13, or /usr/local/lib/python3.13.
+            folder = (
+                f"{Path(self._plan.python.executable).parent.parent}/lib/python{_minor(self._plan)}".lstrip(
+                    "/"
+                )
+            )
+            compiled = compile_tree(
+                root, folder, key=key, interpreter=interpreter, cache=self._workshop.cache
+            )
+            folders: set[str] = set()
+            for entry, content in compiled.entries():
+                parent = entry.path.rpartition("/")[0]
+                if parent not in folders:
+                    folders.add(parent)
+                    writer.add(replace(entry, path=parent, kind="directory", mode=0o755, size=0))
+                writer.add(entry, content)
+            return writer.finish()
+
+        return self._workshop.make_layer(key, layer.name, write)
+
+    def _skeleton(self, layer: LayerPlan) -> Layer:
+        key = _required(layer)
+
+        def write(file: BinaryIO) -> tuple[Descriptor, Digest]:
+            writer = LayerWriter(file)
+            files = self._materials.base.files(("etc/passwd", "etc/group"))
+            for entry, content in skeleton_entries(self._plan, files):
+                writer.add(entry, content)
+            return writer.finish()
+
+        return self._workshop.make_layer(key, layer.name, write)
+
+    def _wheels(self, layer: LayerPlan) -> Layer:
+        def write(file: BinaryIO) -> tuple[Descriptor, Digest]:
+            items = [self._locked_wheel(NormalizedName(wheel.name)) for wheel in layer.wheels]
+            return self._write_wheels(items, file)
+
+        return self._workshop.make_layer(_required(layer), layer.name, write)
+
+    def _first_party(self, layer: LayerPlan) -> Layer:
+        projects = []
+        for wheel in layer.wheels:
+            source = self._selected[NormalizedName(wheel.name)].source
+            if not isinstance(source, PackageDirectory):
+                raise AssertionError(f"{wheel.name} is not a folder")  # noqa: TRY004 - the plan promised
+            projects.append(read_project(self._workshop.project.root / source.path))
+        keys = {project.root: source_key(project, self._system(project)) for project in projects}
+
+        def write(file: BinaryIO) -> tuple[Descriptor, Digest]:
+            built = [self._built_wheel(project, keys[project.root]) for project in projects]
+            return self._write_wheels(built, file)
+
+        return self._workshop.make_layer(self._content_key("first-party", *keys.values()), layer.name, write)
+
+    def _app(self, layer: LayerPlan) -> Layer:
+        project = self._workshop.project
+        system = self._system(project)
+        sources = source_key(project, system)
+        mtime = self._plan.epoch or DEFAULT_MTIME
+        key = self._content_key("app", sources, str(mtime), SOURCE_RECIPE)
+
+        def write(file: BinaryIO) -> tuple[Descriptor, Digest]:
+            if project.package_mode:
+                return self._write_wheels([self._built_wheel(project, sources)], file, mtime=mtime)
+            return write_source_layer(
+                project,
+                self._plan,
+                file,
+                interpreter=self._interpreter(),
+                key=sources,
+                cache=self._workshop.cache,
+                mtime=mtime,
+            )
+
+        return self._workshop.make_layer(key, layer.name, write)
+
+    def _write_wheels(
+        self, wheels: Sequence[LayerWheel], file: BinaryIO, *, mtime: int = DEFAULT_MTIME
+    ) -> tuple[Descriptor, Digest]:
+        plan = self._plan
+        written = write_wheel_layer(
+            wheels, prefix=plan.paths.venv, python=plan.python.version, file=file, mtime=mtime
+        )
+        for collision in written.collisions:
+            if not collision.identical:
+                self._workshop.progress.said(
+                    f"note: {' and '.join(collision.owners)} both install {collision.path}; "
+                    f"{collision.winner}'s is in the image"
+                )
+        return written.descriptor, written.diff_id
+
+    def _locked_wheel(self, name: NormalizedName) -> LayerWheel:
+        item = self._selected[name]
+        source = item.source
+        if isinstance(source, PackageArchive | PackageWheel):
+            path = self._workshop.fetcher.fetch(item)
+            filename = source.filename if isinstance(source, PackageWheel) else archive_name(source)
+            wheel = open_wheel(path, filename=filename, sha256=_sha256(path, source.hashes))
+            return self._compiled(LayerWheel(wheel=wheel, direct_url=direct_url(source)))
+        raise BuildError(
+            "not-a-wheel",
+            f"{name} is locked as {type(source).__name__}, which has to be built first",
+            place=item.place,
+        )
+
+    def _built_wheel(self, project: Project, sources: str) -> LayerWheel:
+        system = self._system(project)
+        if system is None:
+            raise AssertionError(f"{project.title} is no package")
+        built = build_project(project, system, sources, self._workshop.builder)
+        wheel = open_wheel(built.path, filename=built.filename, sha256=built.sha256)
+        return self._compiled(LayerWheel(wheel=wheel, recompress=True))
+
+    def _compiled(self, item: LayerWheel) -> LayerWheel:
+        interpreter = self._interpreter()
+        if interpreter is None:
+            return item
+        compiled = compile_wheel(
+            item.wheel,
+            interpreter=interpreter,
+            prefix=self._plan.paths.venv,
+            cache=self._workshop.cache,
+            jobs=1,
+        )
+        return replace(item, bytecode=compiled)
+
+    def _system(self, project: Project) -> BuildSystem | None:
+        return self._materials.systems.get(project.root)
+
+    def _content_key(self, kind: str, *parts: str) -> str:
+        plan = self._plan
+        text = "\n".join(
+            (
+                kind,
+                LAYER_RECIPE,
+                plan.python.version,
+                plan.paths.workdir,
+                str(plan.bytecode.interpreter),
+                *parts,
+            )
+        )
+        return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
+
+    def _find_interpreter(self) -> Interpreter | None:
+        if not self._plan.bytecode.enabled:
+            return None
+        return self._materials.base.interpreter()
+
+    def _needed_interpreter(self) -> Interpreter:
+        interpreter = self._interpreter()
+        if interpreter is None:
+            raise AssertionError("a bytecode layer is planned only where there is an interpreter")
+        return interpreter
+
+
+def run_config(plan: BuildPlan) -> RunConfig:
+    """Return how the image runs (image-spec config.md)."""
+    return RunConfig(
+        user=f"{plan.user.uid}:{plan.user.gid}",
+        exposed_ports=None
+        if plan.ports.value is None
+        else [port if "/" in port else f"{port}/tcp" for port in plan.ports.value],
+        env=[(variable.name, variable.value) for variable in plan.env],
+        entrypoint=plan.entrypoint.value,
+        cmd=plan.cmd.value,
+        volumes=plan.volumes.value,
+        working_dir=plan.paths.workdir,
+        labels={label.name: label.value for label in plan.labels},
+        stop_signal=plan.stop_signal,
+    )
+
+
+def manifest_annotations(plan: BuildPlan) -> dict[str, str]:
+    """Return the manifest's annotations: the labels that the image specification names."""
+    return {
+        label.name: label.value for label in plan.labels if label.name.startswith("org.opencontainers.image.")
+    }
+
+
+def rfc3339(epoch: int) -> str:
+    """Return seconds since 1970 as RFC 3339 in UTC."""
+    return datetime.fromtimestamp(epoch, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def direct_url(source: PackageArchive | PackageWheel) -> dict[str, object] | None:
+    """Return direct_url.json's value (PyPA "Recording the Direct URL Origin") for a file by address."""
+    if not isinstance(source, PackageArchive) or source.url is None:
+        return None
+    from shipwheel.net.address import redact
+
+    hashes = dict(sorted(source.hashes.items()))
+    return {"url": redact(source.url), "archive_info": {"hashes": hashes}}
+
+
+def archive_name(source: PackageArchive) -> str:
+    """Return the file name of an archive by address or path."""
+    from urllib.parse import unquote, urlsplit
+
+    return unquote(urlsplit(source.url or source.path or "").path).rpartition("/")[2]
+
+
+def _sha256(path: Path, hashes: Mapping[str, str]) -> str:
+    if "sha256" in hashes:
+        return hashes["sha256"]
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _required(layer: LayerPlan) -> str:
+    if layer.key is None:
+        raise AssertionError(f"layer {layer.name} has no key")
+    return layer.key
+
+
+def _minor(plan: BuildPlan) -> str:
+    return ".".join(plan.python.version.split(".")[:2])

@@ -1,0 +1,139 @@
+"""Options that several commands share, and what they make: the request and the workshop."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from packaging.utils import canonicalize_name
+
+from shipwheel.cache import Cache
+from shipwheel.errors import UsageError
+from shipwheel.locks.model import Selection
+from shipwheel.oci.model import Platform
+from shipwheel.oci.reference import Reference
+from shipwheel.plan.host import default_platform
+from shipwheel.project.model import Project
+from shipwheel.project.reader import read_project
+from shipwheel.ship import Output
+
+if TYPE_CHECKING:
+    from shipwheel.assemble.workshop import Workshop
+    from shipwheel.pipeline import Request
+    from shipwheel.progress import Progress
+
+
+def add_project(parser: argparse.ArgumentParser) -> None:
+    """Add PROJECT and what is common to every command about a project."""
+    parser.add_argument(
+        "project", nargs="?", default=".", metavar="PROJECT", help="its folder (default: here)"
+    )
+    parser.add_argument("--quiet", "-q", action="store_true", help="show no progress")
+    parser.add_argument("--no-cache", action="store_true", help="make every layer anew; downloads are kept")
+
+
+def add_selection(parser: argparse.ArgumentParser) -> None:
+    """Add the choice of platforms and dependencies."""
+    parser.add_argument(
+        "--platform", action="append", metavar="OS/ARCH", help="as linux/arm64; several, or comma-separated"
+    )
+    parser.add_argument("--group", action="append", default=[], help="a dependency group to add")
+    parser.add_argument("--only-group", action="append", help="this group instead of production")
+    parser.add_argument("--without", action="append", default=[], help="a group to leave out")
+    parser.add_argument("--extra", action="append", default=[], help="an extra of the project")
+    parser.add_argument("--all-extras", action="store_true", help="all extras of the project")
+    parser.add_argument("--package", help="a member of the workspace")
+    parser.add_argument("--locked", action="store_true", help="shipwheel.lock must be there and fit")
+    parser.add_argument(
+        "--frozen", action="store_true", help="take the project's lock as it is, fresh or stale"
+    )
+    parser.add_argument(
+        "--epoch", type=int, metavar="SECONDS", help="date of the image; default SOURCE_DATE_EPOCH, else 0"
+    )
+
+
+def make_request(options: argparse.Namespace, project: Project, environ: Mapping[str, str]) -> Request:
+    """Return the request that the words make; raises UsageError."""
+    from shipwheel.pipeline import Request
+
+    def names(words: list[str] | None) -> frozenset[str]:
+        return frozenset(words or ())
+
+    only = options.only_group
+    return Request(
+        platforms=_platforms(options.platform, project),
+        selection=Selection(
+            extras=frozenset(map(canonicalize_name, names(options.extra))),
+            all_extras=options.all_extras,
+            groups=frozenset(map(canonicalize_name, names(options.group))),
+            only_groups=None if only is None else frozenset(map(canonicalize_name, only)),
+            without=frozenset(map(canonicalize_name, names(options.without))),
+            package=None if options.package is None else canonicalize_name(options.package),
+        ),
+        reference=_reference(getattr(options, "tag", None), project),
+        output=None if getattr(options, "output", None) is None else Output.parse(options.output),
+        locked=options.locked,
+        frozen=options.frozen,
+        epoch=_epoch(options.epoch, environ),
+    )
+
+
+def open_workshop(options: argparse.Namespace, project: Project, progress: Progress) -> Workshop:
+    """Return the machine as this process sees it."""
+    from shipwheel.assemble.workshop import Workshop
+
+    return Workshop(
+        project=project,
+        cache=Cache.default(os.environ, fresh=options.no_cache),
+        environ=dict(os.environ),
+        home=Path.home(),
+        now=datetime.now(UTC),
+        progress=progress,
+    )
+
+
+def project_of(options: argparse.Namespace) -> Project:
+    """Read the project that the words name."""
+    return read_project(Path(options.project))
+
+
+def _platforms(words: list[str] | None, project: Project) -> tuple[Platform, ...]:
+    named = [part for word in words or () for part in word.split(",") if part]
+    if not named:
+        named = list(project.settings.platforms) or [str(default_platform())]
+    found = {Platform.parse(text) for text in named}
+    # linux/arm64/v8 is what everybody means by linux/arm64, and is written so.
+    plain = {replace(item, variant=None) if item.variant == "v8" else item for item in found}
+    return tuple(sorted(plain, key=str))
+
+
+def _reference(tag: str | None, project: Project) -> Reference | None:
+    if tag is None:
+        return None
+    if "/" not in tag and ":" not in tag:
+        # A bare word is the tag alone; the name is the project's.
+        from shipwheel.pipeline import name_image
+
+        return name_image(project).with_tag(tag)
+    named = Reference.parse(tag)
+    if named.digest is not None:
+        raise UsageError("bad-reference", f"{tag} has a digest, which follows from the image", place="--tag")
+    return named.with_default_tag()
+
+
+def _epoch(option: int | None, environ: Mapping[str, str]) -> int:
+    if option is not None:
+        if option < 0:
+            raise UsageError("bad-epoch", f"not seconds since 1970: {option}", place="--epoch")
+        return option
+    text = environ.get("SOURCE_DATE_EPOCH", "")
+    with suppress(ValueError):
+        if not text or int(text) >= 0:
+            return int(text or 0)
+    raise UsageError("bad-epoch", f"not seconds since 1970: {text!r}", place="SOURCE_DATE_EPOCH")

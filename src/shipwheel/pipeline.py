@@ -1,0 +1,243 @@
+"""The verbs in order: read → lock → plan → build → ship. Each takes earlier values and returns a new one.
+
+Read this first: everything shipwheel does for an image is on this page, or one call away from it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from shipwheel.assemble.base import BaseMaker
+from shipwheel.assemble.image import Materials, assemble
+from shipwheel.assemble.workshop import Workshop
+from shipwheel.base.choose import check_python, choose_base, matches_lock
+from shipwheel.base.model import DebianBase
+from shipwheel.errors import LockError
+from shipwheel.lockfile import FILE, ShipwheelLock, read_lockfile, write_lockfile
+from shipwheel.locks.find import find_lock
+from shipwheel.locks.fresh import check_fresh
+from shipwheel.locks.model import Lock, Selected, Selection
+from shipwheel.locks.read import read_lock
+from shipwheel.locks.select import select_packages
+from shipwheel.oci.model import Image, ImageIndex, Platform
+from shipwheel.oci.reference import Reference
+from shipwheel.plan.base import plan_footing
+from shipwheel.plan.model import BuildPlan
+from shipwheel.plan.planner import Inputs, locked_hash, plan_image
+from shipwheel.project.model import Project
+from shipwheel.resolve import (
+    choose_base_here,
+    first_party,
+    lock_base,
+    plan_bytecode,
+    project_hints,
+    refuse_unbuilt,
+    with_settings,
+)
+from shipwheel.ship import Output, write_output
+from shipwheel.wheel.build import BackEnd
+from shipwheel.wheel.pins import BuildSystem
+from shipwheel.wheel.source import pin_build_system
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What the caller wants: which platforms, which dependencies, and how strict about locks.
+
+    `locked`: shipwheel.lock must be there and fit. `frozen`: the project's lock is taken as it is,
+    fresh or stale. `epoch` in seconds since 1970 dates the image and the app's files.
+    """
+
+    platforms: Sequence[Platform]
+    selection: Selection = field(default_factory=Selection)
+    reference: Reference | None = None
+    output: Output | None = None
+    locked: bool = False
+    frozen: bool = False
+    epoch: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Planned:
+    """A plan and what it was made of; `members` are the first-party projects, the project itself first."""
+
+    plan: BuildPlan
+    selected: Sequence[Selected]
+    members: Sequence[Project]
+    lock: ShipwheelLock
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Built:
+    """The images, one a platform, what they were planned as, and the name they go by."""
+
+    image: Image | ImageIndex
+    images: Sequence[Image]
+    plans: Sequence[BuildPlan]
+    reference: Reference
+    seconds: float
+
+
+def build(request: Request, workshop: Workshop) -> Built:
+    """Build the project's image for every platform asked for, and write it where the request says."""
+    begun = time.perf_counter()
+    with workshop.cache.in_use():
+        planned = plan(request, workshop)
+        images = [_assemble(item, workshop) for item in planned]
+        image = images[0] if len(images) == 1 else ImageIndex(images=tuple(images))
+        reference = (request.reference or name_image(workshop.project)).with_digest(image.digest)
+        if request.output is not None:
+            write_output(image, request.output, reference)
+    return Built(
+        image=image,
+        images=tuple(images),
+        plans=tuple(item.plan for item in planned),
+        reference=reference,
+        seconds=time.perf_counter() - begun,
+    )
+
+
+def plan(request: Request, workshop: Workshop) -> list[Planned]:
+    """Plan the image for every platform; the network is asked only for what shipwheel.lock lacks."""
+    project = workshop.project
+    locked = read_project_lock(project, frozen=request.frozen)
+    before = read_lockfile(project.root / FILE)
+    ship_lock = ensure_base(before, request, workshop)
+    footings = [plan_footing(ship_lock.base, platform) for platform in request.platforms]
+    selection = with_settings(request.selection, project)
+    selections = []
+    for footing in footings:
+        check_python(project, footing.target.python, place=FILE)
+        selections.append(refuse_unbuilt(select_packages(locked, footing.target, selection)))
+    members = first_party(project, selections)
+    ship_lock = ensure_build_systems(ship_lock, members, request, workshop)
+    ship_lock = with_sizes(ship_lock, selections, workshop)
+    if ship_lock != before and not request.locked:
+        write_lockfile(project.root / FILE, ship_lock)
+    base_source = choose_base(project, mirror_known=isinstance(ship_lock.base, DebianBase)).source
+    return [
+        Planned(
+            plan=plan_image(
+                Inputs(
+                    project=project,
+                    lock=locked.info,
+                    selected=selected,
+                    base=ship_lock.base,
+                    base_source=base_source,
+                    footing=footing,
+                    epoch=request.epoch,
+                    bytecode=plan_bytecode(project, ship_lock.base, footing, workshop),
+                    sizes=ship_lock.sizes,
+                    hints=project_hints(project, selected),
+                )
+            ),
+            selected=selected,
+            members=members,
+            lock=ship_lock,
+        )
+        for footing, selected in zip(footings, selections, strict=True)
+    ]
+
+
+def lock(request: Request, workshop: Workshop) -> ShipwheelLock:
+    """Write shipwheel.lock anew: the base as it is today, what builds the project, and sizes."""
+    path = workshop.project.root / FILE
+    base = lock_base(choose_base_here(workshop), read_lockfile(path), request.platforms, workshop)
+    write_lockfile(path, ShipwheelLock(base=base))
+    return plan(replace(request, locked=False), workshop)[0].lock
+
+
+def read_project_lock(project: Project, *, frozen: bool) -> Lock:
+    """Read the project's own lock, and refuse a stale one unless it is `frozen`."""
+    kind, path = find_lock(project.root, project.settings.lock)
+    locked = read_lock(path, kind, project)
+    if not frozen:
+        check_fresh(locked, project)
+    return locked
+
+
+def ensure_base(found: ShipwheelLock | None, request: Request, workshop: Workshop) -> ShipwheelLock:
+    """Return shipwheel.lock with the base that the project asks for, looked up where it is not there.
+
+    Raises LockError `no-shipwheel-lock`, `stale-shipwheel-lock` when the request wants it as it is.
+    """
+    project = workshop.project
+    packages = tuple(sorted(project.settings.base.packages))
+    # What a machine knows of mirrors decides nothing once a base is locked.
+    choices = [choose_base(project, mirror_known=known) for known in (True, False)]
+    if found is not None and any(matches_lock(choice, found.base, packages) for choice in choices):
+        return found
+    path = project.root / FILE
+    if found is None:
+        code, message = "no-shipwheel-lock", f"there is no {FILE}"
+    else:
+        code, message = "stale-shipwheel-lock", f"{FILE} has another base than pyproject.toml asks for"
+    if request.locked:
+        raise LockError(code, message, place=str(path), hint="run: shipwheel lock")
+    workshop.progress.said(f"{message}: writing it")
+    base = lock_base(choose_base_here(workshop), found, request.platforms, workshop)
+    return replace(found, base=base) if found is not None else ShipwheelLock(base=base)
+
+
+def ensure_build_systems(
+    ship_lock: ShipwheelLock, members: Sequence[Project], request: Request, workshop: Workshop
+) -> ShipwheelLock:
+    """Return the lock with pins for what builds each of `members`, resolved where they are not there.
+
+    Raises LockError `stale-shipwheel-lock` when the request wants it as it is.
+    """
+    systems: dict[tuple[str, ...], BuildSystem] = {}
+    for member in members:
+        if not member.package_mode:
+            continue
+        requires = tuple(sorted(BackEnd.of(member.data).requires))
+        system = systems.get(requires) or ship_lock.build_system(requires)
+        if system is None and request.locked:
+            raise LockError(
+                "stale-shipwheel-lock",
+                f"{FILE} does not pin what builds {member.title}: {', '.join(requires)}",
+                place=str(workshop.project.root / FILE),
+                hint="run: shipwheel lock",
+            )
+        if system is None:
+            workshop.progress.said(f"pinning what builds {member.title}")
+            system = pin_build_system(member, workshop.builder)
+        systems[requires] = system
+    return replace(ship_lock, build_systems=tuple(systems.values()))
+
+
+def with_sizes(
+    ship_lock: ShipwheelLock, selections: Sequence[Sequence[Selected]], workshop: Workshop
+) -> ShipwheelLock:
+    """Return the lock with the size of every selected file whose own lock does not tell it, and no other."""
+    sizes: dict[str, int] = {}
+    for item in (item for selected in selections for item in selected):
+        digest = locked_hash(item.source)
+        if digest is None or digest in sizes or getattr(item.source, "size", None) is not None:
+            continue
+        size = ship_lock.sizes.get(digest)
+        if size is None:
+            size = workshop.fetcher.size_of(item)
+        if size is not None:
+            sizes[digest] = size
+    # Other platforms' sizes stay: they are as true, and another machine may plan for those.
+    return replace(ship_lock, sizes={**ship_lock.sizes, **sizes})
+
+
+def name_image(project: Project) -> Reference:
+    """Return the image's name and tag: configured, else the project's; the version, else latest."""
+    named = Reference.parse(project.settings.name or f"localhost/{project.title}")
+    if named.tag is not None or named.digest is not None:
+        return named
+    # PEP 440's local versions have a plus sign, which a tag cannot have.
+    return named.with_tag((project.version or "latest").replace("+", "-"))
+
+
+def _assemble(planned: Planned, workshop: Workshop) -> Image:
+    systems = {
+        member.root: planned.lock.build_system(BackEnd.of(member.data).requires) for member in planned.members
+    }
+    base = BaseMaker(planned.lock.base, Platform.parse(planned.plan.platform), workshop)
+    return assemble(planned.plan, Materials(selected=planned.selected, base=base, systems=systems), workshop)

@@ -1,0 +1,159 @@
+"""What the pipeline's steps need beside the values they pass on: bases, build systems, bytecode, hints."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from dataclasses import replace
+
+from packaging.pylock import PackageArchive, PackageDirectory, PackageSdist, PackageVcs
+from packaging.utils import canonicalize_name
+
+from shipwheel.assemble.image import archive_name
+from shipwheel.assemble.workshop import Workshop
+from shipwheel.base.choose import BaseChoice, choose_base
+from shipwheel.base.model import Base, DebianBase, ImageBase
+from shipwheel.errors import HostError, Problem, TargetError
+from shipwheel.lockfile import ShipwheelLock
+from shipwheel.locks.model import Selected, Selection
+from shipwheel.oci.model import Platform
+from shipwheel.plan.base import Footing
+from shipwheel.plan.host import host_platform
+from shipwheel.plan.model import PlannedBytecode
+from shipwheel.project.files import list_files
+from shipwheel.project.hints import web_hints
+from shipwheel.project.model import Project
+from shipwheel.project.reader import read_project
+from shipwheel.wheel.interpreter import NoInterpreter, find_interpreter
+from shipwheel.wheel.keys import planned_bytecode_id
+
+# Locked together, so that a laptop and a server of another kind share one file.
+PLATFORMS = ("linux/amd64", "linux/arm64")
+
+
+def lock_base(
+    choice: BaseChoice, previous: ShipwheelLock | None, wanted: Sequence[Platform], workshop: Workshop
+) -> Base:
+    """Look `choice` up and pin it by hash, for the platforms `wanted` and whichever else we know.
+
+    Raises NetworkError, IntegrityError, LockError, TargetError, and HostError `no-mirror`.
+    """
+    workshop.progress.started("base", f"locking {choice.name}")
+    if choice.kind == "debian":
+        found: Base = _lock_debian(choice, previous, workshop)
+    else:
+        found = _lock_image(choice, wanted, workshop)
+    workshop.progress.finished("base", f"base {choice.name}", note="locked")
+    return found
+
+
+def _lock_debian(choice: BaseChoice, previous: ShipwheelLock | None, workshop: Workshop) -> DebianBase:
+    from shipwheel.base.debian.lock import DebianRequest, lock_debian_base
+
+    if workshop.mirrors is None:
+        raise HostError(
+            "no-mirror",
+            "no Debian mirror is known",
+            place=choice.source,
+            hint="name one: [tool.shipwheel.base] mirror, or SHIPWHEEL_DEBIAN_MIRROR",
+        )
+    packages = tuple(sorted(workshop.project.settings.base.packages))
+    before = previous.base if previous is not None and isinstance(previous.base, DebianBase) else None
+    locked = lock_debian_base(
+        DebianRequest(suite=choice.name, platforms=PLATFORMS, packages=packages),
+        mirrors=workshop.mirrors,
+        http=workshop.http,
+        cache=workshop.cache,
+        now=workshop.now,
+        previous=before if before is not None and before.suite == choice.name else None,
+    )
+    return replace(locked, requested=packages)
+
+
+def _lock_image(choice: BaseChoice, wanted: Sequence[Platform], workshop: Workshop) -> ImageBase:
+    from shipwheel.base.layout import lock_layout_base
+    from shipwheel.base.registry import lock_image_base
+
+    def lock_for(platform: Platform) -> ImageBase:
+        if choice.kind == "layout":
+            return lock_layout_base(choice.name, [platform], workshop.cache, root=workshop.project.root)
+        return lock_image_base(choice.name, [platform], workshop.registry)
+
+    found = [lock_for(platform) for platform in wanted]
+    for other in (Platform.parse(text) for text in PLATFORMS):
+        if other not in wanted:
+            # Nobody asked for it: an image without it is as good.
+            with contextlib.suppress(TargetError):
+                found.append(lock_for(other))
+    platforms = sorted((item for base in found for item in base.platforms), key=lambda item: item.platform)
+    return replace(found[0], platforms=tuple(platforms))
+
+
+def choose_base_here(workshop: Workshop) -> BaseChoice:
+    """Choose the base with what this machine knows of Debian mirrors."""
+    return choose_base(workshop.project, mirror_known=workshop.mirrors is not None)
+
+
+def with_settings(selection: Selection, project: Project) -> Selection:
+    """Return the selection with the groups and extras that `[tool.shipwheel]` adds."""
+    groups = frozenset(canonicalize_name(name) for name in project.settings.groups)
+    extras = frozenset(canonicalize_name(name) for name in project.settings.extras)
+    return replace(selection, groups=selection.groups | groups, extras=selection.extras | extras)
+
+
+def refuse_unbuilt(selected: Sequence[Selected]) -> Sequence[Selected]:
+    """Return `selected`; raises TargetError `sdist-only`, all of them at once, for what has no wheel."""
+    problems = [
+        Problem(
+            code="sdist-only",
+            message=f"{item.name} {item.version or ''} has no wheel for this target and would have to be built",
+            place=item.place,
+            hint="choose a version with a wheel, or build one and lock it by its address",
+        )
+        for item in selected
+        if isinstance(item.source, PackageSdist | PackageVcs)
+        or (isinstance(item.source, PackageArchive) and not archive_name(item.source).endswith(".whl"))
+    ]
+    if problems:
+        raise TargetError.of(problems)
+    return selected
+
+
+def first_party(project: Project, selections: Sequence[Sequence[Selected]]) -> tuple[Project, ...]:
+    """Return the projects whose source is here: the project itself, then its path dependencies by folder."""
+    folders = {
+        (project.root / item.source.path).resolve()
+        for selected in selections
+        for item in selected
+        if isinstance(item.source, PackageDirectory)
+    }
+    return (project, *(read_project(folder) for folder in sorted(folders - {project.root.resolve()})))
+
+
+def plan_bytecode(project: Project, base: Base, footing: Footing, workshop: Workshop) -> PlannedBytecode:
+    """Decide what compiles ahead: the image's own Python where it runs here, or the same version's."""
+    version = footing.target.python
+    if not project.settings.bytecode:
+        return PlannedBytecode(enabled=False, interpreter=None, reason="[tool.shipwheel] bytecode = false")
+    here = host_platform()
+    locked = {item.platform: item.python for item in base.platforms}
+    if here is not None and locked.get(str(here)) == version:
+        own = here == footing.target.platform
+        reason = f"the image's own CPython {version}" + ("" if own else f", as it is for {here}")
+        return PlannedBytecode(enabled=True, interpreter=planned_bytecode_id(version), reason=reason)
+    found = find_interpreter(version, search_path=workshop.environ.get("PATH", ""))
+    if isinstance(found, NoInterpreter):
+        return PlannedBytecode(enabled=False, interpreter=None, reason=str(found))
+    return PlannedBytecode(
+        enabled=True,
+        interpreter=planned_bytecode_id(version, host=True),
+        reason=f"CPython {version} of this machine ({found.where}): the image's own does not run here",
+    )
+
+
+def project_hints(project: Project, selected: Sequence[Selected]) -> tuple[str, ...]:
+    """Return suggestions for how to start a web application, where nothing says what to start."""
+    if project.settings.entrypoint is not None or (project.package_mode and len(project.scripts) == 1):
+        return ()
+    files = list_files(project.root, exclude=("tests/", "test_*.py"))
+    return web_hints(project.root, files, {str(item.name) for item in selected})
