@@ -73,5 +73,5 @@ requirements: .venv/.dev ## Rewrite the hashed requirements (UPGRADE=1: the newe
 
 .PHONY: clean
 clean: ## Remove what was made here: .venv, caches, the demo's images
-	rm -rf .venv .demo .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build
+	rm -rf .venv .demo examples/*/shipwheel.lock .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build
 	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
