@@ -209,7 +209,7 @@ def _write(
         return
     member = file.member
     if member is None:
-        raise AssertionError(f"{path} has no content")
+        raise AssertionError(f"{entry.path} has no content")
     reader = opened.wheel(item)
     if member.deflated and member.compressed_size >= COPY_FROM and not item.recompress:
         try:
