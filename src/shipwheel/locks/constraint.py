@@ -45,8 +45,11 @@ def _specifiers(operator: str, version: str) -> list[str]:
         wildcard = re.sub(r"(\.[xX*])+$", ".*", version)
         return [f"=={wildcard}"]
     # PEP 440 has wildcards with == and != only; Poetry reads >=3.* as >=3.
-    if operator not in ("!=",) and version.endswith(".*"):
+    if operator != "!=" and version.endswith(".*"):
         version = version[:-2]
+    # PEP 440 orders no local versions: the public part bounds them.
+    if operator not in ("!=", "==="):
+        version = version.partition("+")[0]
     return [f"{operator}{version}"]
 
 
@@ -63,7 +66,7 @@ def _range(operator: str, text: str) -> list[str]:
         index = next((place for place, part in enumerate(release) if part), len(release) - 1)
     upper = ".".join(str(part) for part in (*release[:index], release[index] + 1))
     epoch = f"{version.epoch}!" if version.epoch else ""
-    return [f">={version}", f"<{epoch}{upper}"]
+    return [f">={version.public}", f"<{epoch}{upper}"]
 
 
 @lru_cache(maxsize=4096)

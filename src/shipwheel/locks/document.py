@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
+import tomli
 from packaging.utils import NormalizedName, canonicalize_name
 from packaging.version import InvalidVersion, Version
 
 from shipwheel.errors import LockError, Problem
 
-_AT = re.compile(r"\s*\(at (?:line (\d+), column \d+|end of document)\)$")
 _CONFLICT = re.compile(r"^(<{7}|={7}|>{7})( |$)", re.MULTILINE)
 _HEX = re.compile(r"[0-9a-f]+")
 # Hexadecimal digits of the digests that hashlib guarantees and that are still sound for pinning.
@@ -44,16 +43,14 @@ def parse_toml(text: str, path: Path) -> dict[str, Any]:
             place=f"{path.name}:{line}",
             hint="take one side and let the tool lock again",
         )
+    # tomli and not tomllib: uv reads TOML 1.1, and locks that were formatted by hand use it.
     try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        message = str(error)
-        at = _AT.search(message)
-        line = int(at[1]) if at and at[1] else text.count("\n") + 1
+        return tomli.loads(text)
+    except tomli.TOMLDecodeError as error:
         raise LockError(
             "bad-toml",
-            f"not valid TOML: {_AT.sub('', message)}",
-            place=f"{path.name}:{line}",
+            f"not valid TOML: {error.msg}",
+            place=f"{path.name}:{error.lineno}",
             hint="a merge may have spoilt it: let the tool lock again",
         ) from error
 

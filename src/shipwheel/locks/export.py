@@ -182,8 +182,8 @@ def _graph_markers(lock: Lock, root: Root, words: _Words) -> list[tuple[LockedPa
     place = lock.info.path.name
     for group in sorted(root.groups):
         reach(root.groups[group], _atoms(words.group(group)), place)
-    for extra in sorted(root.extras):
-        reach(root.extras[extra], _atoms(words.extra(extra)), place)
+    for name in sorted(root.extras):
+        reach(root.extras[name], _atoms(words.extra(name)), place)
     while queue:
         package, extra, term = queue.popleft()
         known = terms.setdefault((id(package), extra), set())

@@ -5,14 +5,18 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
 from shipwheel.errors import LockError
-from shipwheel.locks.document import parse_toml, read_text
+from shipwheel.locks.constraint import admits
 from shipwheel.locks.model import Lock
+from shipwheel.locks.requests import project_needs
+from shipwheel.locks.uv_fresh import uv_is_stale
 from shipwheel.project.model import Project
 
 _COMMANDS = {
@@ -20,34 +24,64 @@ _COMMANDS = {
     "uv": "uv lock",
     "pdm": "pdm lock",
     "pipenv": "pipenv lock",
+    "requirements": "pip-compile --generate-hashes",
+    "pylock": "the tool that wrote it",
 }
-# poetry.packages.locker: Locker._legacy_keys, _relevant_keys, _relevant_project_keys.
+# poetry.packages.locker: Locker._legacy_keys, _relevant_project_keys.
 _POETRY_LEGACY = ("dependencies", "source", "extras", "dev-dependencies")
 _POETRY_PROJECT = ("requires-python", "dependencies", "optional-dependencies")
+# plette: the tables of a Pipfile that are no category of packages.
+_PIPFILE_SECTIONS = ("source", "packages", "dev-packages", "requires", "scripts", "pipfile", "pipenv", "default", "develop")  # fmt: skip
 
 
 def check_fresh(lock: Lock, project: Project) -> None:
     """Check that `lock` was made from the project as it is; raises LockError `stale-lock`.
 
-    requirements.txt and pylock.toml carry nothing to compare with and always pass.
+    requirements.txt and most pylock.toml carry nothing to compare with: of them it is asked that they
+    hold what `[project] dependencies` asks for.
     """
     match lock.info.kind:
         case "poetry":
             stale = _poetry_is_stale(lock, project)
-        case _:
-            stale = None
+        case "uv":
+            stale = uv_is_stale(lock, project)
+        case "pdm":
+            stale = _pdm_is_stale(lock, project, lock.evidence.get("content_hash"))
+        case "pipenv":
+            stale = _pipfile_is_stale(lock)
+        case "pylock":
+            hashes = lock.evidence.get("pdm", {}).get("hashes") or {}
+            algorithm, digest = next(iter(hashes.items()), ("", ""))
+            stale = _pdm_is_stale(lock, project, f"{algorithm}:{digest}" if digest else None)
+        case "requirements":
+            stale = _unsatisfied(lock, project)
     if stale is not None:
         raise LockError(
             "stale-lock",
-            f"{lock.info.path.name} does not belong to pyproject.toml as it is: {stale}",
+            f"{lock.info.path.name} does not belong to the project as it is: {stale}",
             place=str(lock.info.path),
             hint=f"`{_COMMANDS[lock.info.kind]}` brings it up to date; --frozen takes it as it is",
         )
 
 
+def _unsatisfied(lock: Lock, project: Project) -> str | None:
+    """Return what `[project] dependencies` ask for on every platform and the lock does not hold."""
+    locked: dict[str, list[str | None]] = {}
+    for package in lock.packages:
+        locked.setdefault(package.name, []).append(package.version)
+    for need in project_needs(project.data, file=project.pyproject.name):
+        if need.marker or need.name == project.name:
+            continue
+        if need.name not in locked:
+            return f"{need.name} is not in it"
+        versions = [version for version in locked[need.name] if version is not None]
+        if versions and not any(admits(need.constraint, version) for version in versions):
+            return f"it has {need.name} {versions[0]}, the project asks for {need.constraint}"
+    return None
+
+
 def _poetry_is_stale(lock: Lock, project: Project) -> str | None:
-    document = parse_toml(read_text(lock.info.path), lock.info.path)
-    locked = document["metadata"].get("content-hash")
+    locked = lock.evidence.get("content-hash")
     if locked is None:
         return "it has no content-hash"
     if locked in poetry_hashes(project.data, lock.info.lock_version, lock.info.created_by):
@@ -69,7 +103,7 @@ def poetry_hashes(data: Mapping[str, Any], lock_version: str, created_by: str) -
     if version is None or version < Version("2.3.0"):
         yield _modern_hash(data, with_groups=False)
     if locked is None or locked < Version("2.1"):
-        yield _digest(_tool_content(poetry, (*_POETRY_LEGACY, "group"), keep_missing=True))
+        yield _digest(_tool_content(poetry, keep_missing=True))
     if locked is None or locked < Version("2.0"):
         yield _digest({key: poetry.get(key) for key in _POETRY_LEGACY})
 
@@ -83,23 +117,82 @@ def _modern_hash(data: Mapping[str, Any], *, with_groups: bool) -> str:
         content["project"] = project
     if groups:
         content["dependency-groups"] = groups
-    poetry = _tool_content(
-        data.get("tool", {}).get("poetry", {}), (*_POETRY_LEGACY, "group"), keep_missing=not content
-    )
+    poetry = _tool_content(data.get("tool", {}).get("poetry", {}), keep_missing=not content)
     # The content of a project without [project] stands at the top, as it always has.
     return _digest({**content, "tool": {"poetry": poetry}} if content else poetry)
 
 
-def _tool_content(poetry: Mapping[str, Any], keys: Sequence[str], *, keep_missing: bool) -> dict[str, Any]:
+def _tool_content(poetry: Mapping[str, Any], *, keep_missing: bool) -> dict[str, Any]:
     return {
         key: poetry.get(key)
-        for key in keys
+        for key in (*_POETRY_LEGACY, "group")
         if poetry.get(key) is not None or (keep_missing and key in _POETRY_LEGACY)
     }
 
 
-def _digest(content: Mapping[str, Any]) -> str:
+def _digest(content: object) -> str:
+    # Dates in a dependency table make Poetry fail; here they only have to give some hash.
     return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def _pdm_is_stale(lock: Lock, project: Project, locked: object) -> str | None:
+    algorithm, _, digest = str(locked or "").partition(":")
+    if not digest or algorithm not in hashlib.algorithms_guaranteed:
+        # PDM's newer `lock_inputs` fingerprint its own configuration too; the wishes are what a user changes.
+        return _unsatisfied(lock, project)
+    return None if digest in pdm_hashes(project, algorithm) else "the content_hash differs"
+
+
+def pdm_hashes(project: Project, algorithm: str) -> Iterator[str]:
+    """Yield the content hashes that PDM's generations compute for the project: (groups) × (resolution)."""
+    data = project.data
+    pdm = data.get("tool", {}).get("pdm", {})
+    raw = pdm.get("dev-dependencies", {})
+    groups: dict[str, list[Any]] = {}
+    for table in (data.get("dependency-groups", {}), raw):
+        for name, wishes in table.items():
+            normal = canonicalize_name(name)
+            groups[normal] = [*groups.get(normal, []), *wishes]
+    resolution = pdm.get("resolution", {})
+    table = data.get("project", {})
+    for dev in (groups, raw):
+        # Before 2.17 only the overrides counted.
+        for part in ({"resolution": resolution}, {"overrides": resolution.get("overrides", {})}):
+            content = {
+                "sources": pdm.get("source", []),
+                "dependencies": table.get("dependencies", []),
+                "dev-dependencies": dev,
+                "optional-dependencies": table.get("optional-dependencies", {}),
+                "requires-python": table.get("requires-python", ""),
+                **part,
+            }
+            text = json.dumps(content, sort_keys=True, default=str)
+            yield hashlib.new(algorithm, text.encode()).hexdigest()
+
+
+def _pipfile_is_stale(lock: Lock) -> str | None:
+    path = lock.info.path.with_name("Pipfile")
+    locked = lock.evidence.get("hash") or {}
+    if not path.is_file() or "sha256" not in locked:
+        return None
+    try:
+        pipfile = tomllib.loads(path.read_text("utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        raise LockError("bad-toml", f"not valid TOML: {error}", place=path.name) from error
+    sources: Sequence[Any] = pipfile.get("source") or lock.evidence.get("sources") or []
+    return None if pipfile_hash(pipfile, sources) == locked["sha256"] else "the hash of the Pipfile differs"
+
+
+def pipfile_hash(pipfile: Mapping[str, Any], sources: Sequence[Any]) -> str:
+    """Return the hash that Pipenv keeps of a Pipfile (plette, `Pipfile.get_hash`)."""
+    content = {
+        "_meta": {"sources": sources, "requires": pipfile.get("requires", {})},
+        "default": pipfile.get("packages", {}),
+        "develop": pipfile.get("dev-packages", {}),
+        **{key: value for key, value in pipfile.items() if key not in _PIPFILE_SECTIONS},
+    }
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _version(text: str) -> Version | None:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from packaging.pylock import PackageArchive, PackageDirectory, PackageSdist, PackageVcs, PackageWheel
 from packaging.utils import NormalizedName
@@ -189,7 +189,7 @@ class Lock:
     (specifier sets joined by ` || `), `environments` are markers of which one has to hold. `unlocked`
     are names that the tool leaves out of its locks on purpose. `conflicts` are sets of which no two
     items can be wanted together. With `extras_are_groups` packages belong to extras as they do to
-    groups (PDM).
+    groups (PDM). `evidence` is what the tool left in the lock to tell whether it is fresh (`fresh`).
     """
 
     info: LockInfo
@@ -202,3 +202,4 @@ class Lock:
     unlocked: frozenset[str] = frozenset()
     conflicts: tuple[frozenset[ConflictItem], ...] = ()
     extras_are_groups: bool = False
+    evidence: Mapping[str, Any] = field(default_factory=dict)

@@ -73,6 +73,7 @@ def read_pdm_lock(path: Path, project: Project) -> Lock:
         python=str(project.data.get("project", {}).get("requires-python", "")) if not environments else "",
         environments=environments,
         extras_are_groups=True,
+        evidence={"content_hash": metadata.get("content_hash")},
     )
 
 
@@ -265,7 +266,8 @@ class _Reader:
 def _target_marker(target: Mapping[str, Any]) -> str:
     """Return the marker of one `[[metadata.targets]]` (PDM's `EnvSpec`)."""
     platform = str(target.get("platform", ""))
-    markers = [python_marker(str(target.get("requires_python", "")).strip("*"))]
+    python = str(target.get("requires_python", ""))
+    markers = [python_marker("" if python == "*" else python)]
     if platform:
         system = next((name for word, name in _SYSTEMS if word in platform), None)
         markers.append(f'sys_platform == "{system}"' if system else "")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,7 @@ def read_pipfile_lock(path: Path, project: Project) -> Lock:
         packages=tuple(joined.values()),
         flat=True,
         roots=(Root(name=project.name, groups=groups, aliases=frozenset({canonicalize_name("default")})),),
+        evidence={"hash": meta.get("hash"), "sources": meta.get("sources")},
         python=f"=={full}" if full else f"=={minor}.*" if minor else "",
     )
 
@@ -91,8 +93,6 @@ def _groups(category: str) -> frozenset[NormalizedName]:
 
 def _join(joined: dict[tuple[object, ...], LockedPackage], package: LockedPackage) -> None:
     """Add the package, or the group where another category has the same one."""
-    from dataclasses import replace
-
     key = (package.name, package.version, str(package.direct))
     other = joined.setdefault(key, package)
     if other is not package:

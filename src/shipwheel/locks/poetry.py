@@ -75,6 +75,7 @@ def read_poetry_lock(path: Path, project: Project) -> Lock:
         roots=(root,),
         python=python,
         unlocked=_UNLOCKED,
+        evidence={"content-hash": metadata.get("content-hash")},
     )
 
 

@@ -86,6 +86,7 @@ def parse_pylock(document: Mapping[str, Any], path: Path, project: Project) -> L
         ),
         python=python,
         environments=tuple(environments),
+        evidence={"pdm": document.get("tool", {}).get("pdm", {})},
     )
 
 

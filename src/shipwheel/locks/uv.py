@@ -80,6 +80,14 @@ def read_uv_lock(path: Path, project: Project) -> Lock:
         python=python,
         environments=tuple(environments),
         conflicts=conflicts,
+        evidence={
+            "manifest": manifest,
+            "metadata": {
+                canonicalize_name(table["name"]): table.get("metadata", {})
+                for table in tables
+                if any(kind in table.get("source", {}) for kind in _TREES)
+            },
+        },
     )
 
 
