@@ -43,6 +43,8 @@ class EngineClient:
     flags: Sequence[str] = ()
     machine: str | None = None
     has_init: bool = True
+    # Podman gives a folder in memory to the container's user when asked to; Docker has to be told who.
+    gives_folders: bool = False
 
     def run(self, *arguments: str, timeout: float | None = None) -> subprocess.CompletedProcess[str]:
         """Run the client with `arguments` and return how it ended."""
@@ -150,7 +152,7 @@ class EngineRunner:
         remove = [self.client.program, "rm", "--force", "--volumes", name]
         with contextlib.ExitStack() as stack:
             stack.enter_context(guarded([remove], environ=self.client.environ))
-            options = render_options(image, spec)
+            options = render_options(image, spec, self.client)
             init = ["--init"] if self.client.has_init else []
             created = self.client.run(
                 "create", "--name", name, *self.client.flags, *init, *options, reference, *arguments(spec)
@@ -236,17 +238,12 @@ def exposed_ports(image: Image) -> tuple[Publish, ...]:
     return tuple(ports)
 
 
-def render_options(image: Image, spec: RunSpec) -> list[str]:
-    """Return the options of `create` that both engines understand."""
+def render_options(image: Image, spec: RunSpec, client: EngineClient) -> list[str]:
+    """Return the options of `create` for `spec`, without those that this machine needs."""
     options = ["--cap-drop", "ALL", "--security-opt", "no-new-privileges", "--pull", "never"]
     if spec.read_only:
         options.append("--read-only")
-    user = re.fullmatch(r"(\d+)(?::(\d+))?", spec.user or image.config.user or "")
-    # A folder that the image has keeps its mode, whatever is asked for; its owner can be chosen.
-    owner = "" if user is None else f",uid={user[1]},gid={user[2] or 0}"
-    for folder in writable_folders(image.config, spec):
-        # exec, as in a rootless run: packages that compile when they run put libraries there.
-        options += ["--tmpfs", f"{folder}:rw,exec,nosuid,nodev,mode=1777{owner}"]
+    options += _tmpfs_options(image, spec, client)
     for mount in spec.mounts:
         options += ["--mount", _mount_option(mount)]
     for port in spec.publish or ():
@@ -272,6 +269,20 @@ def render_options(image: Image, spec: RunSpec) -> list[str]:
 def arguments(spec: RunSpec) -> list[str]:
     """Return what follows the image's name: an entry point is one word there, the rest is arguments."""
     return [*(spec.entrypoint or ())[1:], *(spec.args or ())]
+
+
+def _tmpfs_options(image: Image, spec: RunSpec, client: EngineClient) -> list[str]:
+    options: list[str] = []
+    user = re.fullmatch(r"(\d+)(?::(\d+))?", spec.user or image.config.user or "")
+    # Both give such a folder the mode of the one it hides; so its owner has to be the user.
+    owner = "" if user is None else f",uid={user[1]},gid={user[2] or 0}"
+    for folder in writable_folders(image.config, spec):
+        # exec, as in a rootless run: packages that compile when they run put libraries there.
+        if client.gives_folders:
+            options += ["--mount", f"type=tmpfs,destination={folder},tmpfs-mode=1777,exec,U=true,notmpcopyup"]
+        else:
+            options += ["--tmpfs", f"{folder}:rw,exec,nosuid,nodev,mode=1777{owner}"]
+    return options
 
 
 def _mount_option(mount: Mount) -> str:

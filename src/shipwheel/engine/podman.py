@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from shipwheel.engine.engine import EngineClient
+from shipwheel.engine.runc import find_init
 from shipwheel.errors import HostError
 
 # A shell's code for a program that does not exist: the container was started and had nothing to run.
@@ -27,6 +28,8 @@ def podman_client(program: str, environ: Mapping[str, str], *, timeout: float) -
     tried, each within `timeout` seconds.
     """
     named = environ.get("SHIPWHEEL_PODMAN_FLAGS")
+    # The init that Podman names is often not installed; any static one will do.
+    init = find_init()
     reason = ""
     for flags in _candidates(environ) if named is None else [shlex.split(named)]:
         client = EngineClient(
@@ -34,8 +37,8 @@ def podman_client(program: str, environ: Mapping[str, str], *, timeout: float) -
             program=program,
             environ=environ,
             # What is writable is said by --tmpfs, for all runners alike.
-            flags=["--read-only-tmpfs=false", *flags],
-            machine=None,
+            flags=["--read-only-tmpfs=false", *(["--init-path", init] if init else []), *flags],
+            gives_folders=True,
         )
         reason = _trial(client, flags, timeout)
         if not reason:

@@ -1,0 +1,161 @@
+"""Ways to run the test image: every runner, as root and as an ordinary user."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from functional.engine.images import CONFIG, compile_program
+from helpers.tools import missing, require_tool
+from shipwheel.oci.model import RunConfig
+
+ROOT = Path(__file__).parents[3]
+# An ordinary user that every machine has, and that owns nothing.
+NOBODY = 65534
+WAYS = ["docker-root", "podman-root", "runc-root", "unshare-root", "bwrap-user", "unshare-user"]
+ENGINES = ["docker-root", "podman-root"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ended:
+    code: int
+    stdout: str
+    stderr: str
+
+    @property
+    def lines(self) -> list[str]:
+        return self.stdout.splitlines()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Way:
+    """A runner and who runs it."""
+
+    runner: str
+    python: str
+    environ: Mapping[str, str]
+    uid: int | None
+    program: Path
+    folder: Path
+    config: RunConfig = field(default_factory=RunConfig)
+
+    def command(self, args: list[str], *, files: Mapping[str, str] | None = None, **spec: Any) -> list[str]:
+        spec.setdefault("network", "none")
+        config = spec.pop("config", None)
+        orders = {
+            "runner": self.runner,
+            "program": str(self.program),
+            "cache": str(self.folder / "cache"),
+            "config": (config or self.config).to_json(),
+            "files": dict(files or {}),
+            "spec": {"args": args, **spec},
+        }
+        return [self.python, "-m", "functional.engine.driver", json.dumps(orders)]
+
+    def run(self, *args: str, stdin: str = "", **spec: Any) -> Ended:
+        ended = subprocess.run(
+            self.command(list(args), **spec),
+            **self._options(),
+            input=stdin,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        return Ended(code=ended.returncode, stdout=ended.stdout, stderr=ended.stderr)
+
+    @contextlib.contextmanager
+    def start(self, *args: str, **spec: Any) -> Iterator[subprocess.Popen[str]]:
+        options = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "text": True, **self._options()}
+        options.update(spec.pop("popen", {}))
+        child = subprocess.Popen(self.command(list(args), **spec), **options)
+        try:
+            yield child
+        finally:
+            child.kill()
+            child.wait()
+            if child.stdout is not None:
+                child.stdout.close()
+
+    def _options(self) -> dict[str, Any]:
+        options: dict[str, Any] = {"env": dict(self.environ), "cwd": "/"}
+        if self.uid is not None:
+            options |= {"user": self.uid, "group": self.uid, "extra_groups": []}
+        return options
+
+
+@pytest.fixture(scope="session")
+def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return compile_program(tmp_path_factory.mktemp("program"))
+
+
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(name, marks=[pytest.mark.engine] if name in ENGINES else []) for name in WAYS],
+)
+def way(
+    request: pytest.FixtureRequest, program: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Way]:
+    """Give each runner in turn, each for root and for an ordinary user where it is for them."""
+    runner, who = str(request.param).split("-")
+    if runner not in ("docker", "unshare"):
+        require_tool(runner)
+    if who == "root" and os.geteuid() != 0:
+        pytest.skip("run the tests as root to see what root gets")
+    environ = {"PATH": os.environ["PATH"], "PYTHONPATH": os.pathsep.join(_paths())}
+    if runner == "docker":
+        environ |= request.getfixturevalue("docker_engine").environ
+    # Not below pytest's own folder, which is for its user alone.
+    folder = Path(f"/var/tmp/shipwheel-test-{uuid.uuid4().hex}")
+    folder.mkdir(mode=0o755)
+    try:
+        yield _way(runner, who, environ, program, folder)
+    finally:
+        shutil.rmtree(folder)
+
+
+def _way(runner: str, who: str, environ: dict[str, str], program: Path, folder: Path) -> Way:
+    (folder / "tmp").mkdir()
+    (folder / "cache").mkdir()
+    own = folder / "program"
+    shutil.copy(program, own)
+    own.chmod(0o755)
+    is_other = who == "user" and os.geteuid() == 0
+    if is_other:
+        for path in (folder / "tmp", folder / "cache"):
+            os.chown(path, NOBODY, NOBODY)
+    environ |= {"TMPDIR": str(folder / "tmp"), "HOME": str(folder / "tmp"), "PYTHONDONTWRITEBYTECODE": "1"}
+    return Way(
+        runner=runner,
+        python=_python_for(NOBODY) if is_other else sys.executable,
+        environ=environ,
+        uid=NOBODY if is_other else None,
+        program=own,
+        folder=folder,
+        config=CONFIG,
+    )
+
+
+def _paths() -> list[str]:
+    site = [path for path in sys.path if path.endswith("site-packages")]
+    return [str(ROOT / "src"), str(ROOT / "tests"), *site]
+
+
+def _python_for(uid: int) -> str:
+    """Return an interpreter of this version that user `uid` can start: a developer's own may be out of reach."""
+    minor = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    for python in (sys.executable, f"/usr/bin/{minor}", f"/usr/local/bin/{minor}"):
+        with contextlib.suppress(OSError, subprocess.CalledProcessError):
+            subprocess.run([python, "-c", ""], user=uid, group=uid, extra_groups=[], cwd="/", check=True)
+            return python
+    return missing(f"no {minor} that an ordinary user can start")
