@@ -15,6 +15,8 @@ from shipwheel.wheel import interpreter as module
 from shipwheel.wheel.interpreter import Interpreter, NoInterpreter, Root, find_interpreter, resolve_in_root
 
 HERE = platform.python_version()
+# An ELF header for EM_S390 (22), big-endian, without program headers.
+S390 = b"\x7fELF\x02\x02\x01".ljust(16, b"\0") + b"\0\x02\0\x16" + b"\0" * 44
 
 
 @pytest.fixture(scope="module")
@@ -42,9 +44,7 @@ def test_without_one_every_candidate_says_why_not(tmp_path: Path) -> None:
 
 def test_an_image_for_another_platform_is_not_run(tmp_path: Path) -> None:
     (tmp_path / "usr/bin").mkdir(parents=True)
-    # An ELF header for EM_S390 (22), big-endian, without program headers.
-    header = b"\x7fELF\x02\x02\x01".ljust(16, b"\0") + b"\0\x02\0\x16" + b"\0" * 44
-    (tmp_path / "usr/bin/python3.13").write_bytes(header)
+    (tmp_path / "usr/bin/python3.13").write_bytes(S390)
     found = find_interpreter("3.13.99", root=Root(path=tmp_path, executable="/usr/bin/python3.13"))
     assert isinstance(found, NoInterpreter)
     assert "it is for linux s390x" in str(found)
@@ -83,6 +83,24 @@ def test_an_interpreter_runs_through_the_loader_of_its_own_root() -> None:
     assert "--library-path" in found.command
     (pyc,) = found.compile([("/app/x.py", b"x = 1\n")])
     assert isinstance(pyc, bytes)
+
+
+@pytest.mark.skipif(not Path("/usr/bin/python3").exists(), reason="this machine has no Python below /usr")
+def test_the_same_version_of_another_platform_serves_for_an_image_that_cannot_run_here(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "python").write_bytes(S390)
+    image, other = (
+        Root(path=tmp_path, executable="/python"),
+        Root(path=Path("/"), executable="/usr/bin/python3"),
+    )
+    version = (
+        str(find_interpreter("0.0.0", root=other)).split("of the image: it is cpython ")[1].split(";")[0]
+    )
+    found = find_interpreter(version, root=image, others=[other])
+    assert isinstance(found, Interpreter)
+    assert found.origin == "other image"
+    assert not found.id.endswith("+host")
 
 
 def test_the_result_is_unchecked_hash_bytecode_with_the_path_in_the_image(host: Interpreter) -> None:
