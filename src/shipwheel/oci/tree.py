@@ -102,12 +102,15 @@ class Tree:
 def iter_sources(
     layers: Sequence[Layer], wanted: Mapping[tuple[int, int], object]
 ) -> Iterator[tuple[tuple[int, int], tarfile.TarInfo, Iterator[bytes | memoryview]]]:
-    """Yield each wanted entry with its contents, in the layers' order; layers are read no further than needed."""
+    """Yield each wanted entry with its contents, in the layers' order; no layer is read further than needed.
+
+    They are not checked: `read_tree` has done that.
+    """
     for number, layer in enumerate(layers):
         left = sum(1 for source in wanted if source[0] == number)
         if not left:
             continue
-        with open_layer(layer) as stream:
+        with open_layer(layer, check=False) as stream:
             for ordinal, info in enumerate(read_entries(stream)):
                 if (number, ordinal) in wanted:
                     yield (number, ordinal), info, stream.chunks(info.size)
