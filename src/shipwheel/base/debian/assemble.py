@@ -46,7 +46,7 @@ def assemble_debian(platform: DebianPlatform, debs: Mapping[str, Path], out: Pat
         system.remove_dead_scripts(tree)
         system.add_package_database(tree, controls)
         system.add_library_cache(tree)
-        tree.add_parents()
+        tree.complete()
         with ThreadPoolExecutor(max_workers=_JOBS) as pool:
             return tuple(pool.map(lambda name: _write(tree, name, platform, out), LAYERS))
 

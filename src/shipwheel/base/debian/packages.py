@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import IO, BinaryIO, Final, Protocol, Self
 
 from shipwheel.base.debian.relations import Alternatives, parse_relations
-from shipwheel.errors import IntegrityError
+from shipwheel.errors import IntegrityError, LockError
 
 _CHUNK: Final = 1024 * 1024
 _WANTED: Final = frozenset(
@@ -178,6 +178,12 @@ class PackagesIndex:
             raise IntegrityError(
                 "index-malformed",
                 f"package {fields.get('package')!r}: missing or bad {error}",
+                place=self._place,
+            ) from error
+        except LockError as error:
+            raise IntegrityError(
+                "index-malformed",
+                f"package {fields['package']}: {error.problems[0].message}",
                 place=self._place,
             ) from error
         safe = all(part not in ("", ".", "..") for part in stanza.filename.split("/"))

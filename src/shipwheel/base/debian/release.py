@@ -1,6 +1,6 @@
 """Read an InRelease file: verify who signed it, that it is current, and what index files it vouches for.
 
-Debian's repository format: https://wiki.debian.org/DebianRepository/Format. Fetches nothing.
+The format is that of the Debian wiki's page DebianRepository/Format. Fetches nothing.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ _FRAMED: Final = re.compile(
     rb"(?:(?!-----).*\n)+"
     rb"-----END PGP SIGNATURE-----\s*"
 )
+_OTHER_MIRROR: Final = "try another mirror; if it happens again, somebody may be changing what you receive"
 # A mirror may be a little ahead of this machine's clock.
 _CLOCK_SKEW: Final = timedelta(days=1)
 _FILE_LINE: Final = re.compile(r" ([0-9a-f]{64}) +(\d+) +(\S+)")
@@ -154,9 +155,6 @@ def _verify(data: bytes, keys: Sequence[bytes], place: str) -> tuple[bytes, tupl
     return body, tuple(sorted(signers))
 
 
-_OTHER_MIRROR: Final = "try another mirror; if it happens again, somebody may be changing what you receive"
-
-
 def _same_text(verified: bytes, framed: bytes) -> bool:
     # RFC 4880 section 7.1: line ends and trailing blanks are not signed, and lines may be dash-escaped.
     def lines(text: bytes) -> list[bytes]:
@@ -180,7 +178,9 @@ def _fields(body: bytes, place: str) -> dict[str, str]:
     try:
         text = body.decode()
     except UnicodeDecodeError as error:
-        raise IntegrityError("index-malformed", "the index is not UTF-8", place=place) from error
+        raise IntegrityError(
+            "index-malformed", "the index is not UTF-8", place=place, hint=_OTHER_MIRROR
+        ) from error
     fields: dict[str, str] = {}
     name = ""
     for line in text.splitlines():
@@ -201,7 +201,9 @@ def _date(fields: Mapping[str, str], name: str, place: str) -> datetime | None:
     try:
         date = email.utils.parsedate_to_datetime(text)
     except ValueError as error:
-        raise IntegrityError("index-malformed", f"{name} is no date: {text[:60]!r}", place=place) from error
+        raise IntegrityError(
+            "index-malformed", f"{name} is no date: {text[:60]!r}", place=place, hint=_OTHER_MIRROR
+        ) from error
     return (date if date.tzinfo else date.replace(tzinfo=UTC)).astimezone(UTC)
 
 

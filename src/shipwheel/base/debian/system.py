@@ -34,8 +34,6 @@ def add_system_files(tree: Tree, python: str) -> None:
     _add_certificates(tree)
     _folder(tree, "run/lock", 0o1777)
     _folder(tree, "tmp", 0o1777)
-    for link in list(tree.links()):
-        tree.put(link)
     if f"usr/bin/python{python}" in tree:
         _link(tree, "usr/bin/python3", f"python{python}", package=f"python{python}-minimal")
         _folder(tree, f"usr/local/lib/python{python}/dist-packages", 0o755, package=f"python{python}-minimal")

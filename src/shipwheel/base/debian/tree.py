@@ -136,7 +136,7 @@ class Tree:
         `deb-malformed` for a hard link to nothing.
         """
         if is_moved(node.path) and node.kind == "symlink":
-            return  # `links` makes these for every base
+            return  # `complete` makes these for every base
         path = merged_path(node.path)
         node = replace(node, path=path)
         if node.kind == "hardlink":
@@ -167,16 +167,20 @@ class Tree:
         """Remove the node at `path`."""
         del self._nodes[path]
 
-    def links(self) -> Iterator[Node]:
-        """Yield the links of merged /usr that this tree needs."""
-        for name, target in _MOVED:
-            if name in ("bin", "lib", "sbin", "var/run", "var/lock") or target in self._nodes:
-                yield Node(
-                    path=name, kind="symlink", mode=0o777, link=target if "/" not in name else f"/{target}"
-                )
+    def complete(self) -> None:
+        """Add the folders that nothing brought and the links of merged /usr.
 
-    def add_parents(self) -> None:
-        """Add the folders that nothing brought; raises IntegrityError `deb-unsafe-path` below a link."""
+        Raises IntegrityError `deb-unsafe-path` for what lies below a link.
+        """
+        self._add_parents()
+        for name, target in _MOVED:
+            # bin, lib and sbin always; lib64 and the like where a package has something in them.
+            if target in self._nodes or name in ("bin", "lib", "sbin"):
+                link = f"/{target}" if "/" in name else target
+                self._nodes[name] = Node(path=name, kind="symlink", mode=0o777, link=link)
+        self._add_parents()
+
+    def _add_parents(self) -> None:
         for path in sorted(self._nodes):
             parts = path.split("/")[:-1]
             for count in range(1, len(parts) + 1):
