@@ -41,21 +41,9 @@ class FileChooser:
             return Choice(
                 KnownByHash(package.hashes), (), "the lock has hashes only: the index names the files"
             )
-        if not package.files:
-            return Problem(
-                code="no-hash",
-                message=f"{_title(package)} is locked without any file and hash",
-                place=package.place,
-                hint="lock again with a current version of the tool",
-            )
-        unhashed = [file.name for file in package.files if not file.hashes]
-        if unhashed:
-            return Problem(
-                code="no-hash",
-                message=f"{_title(package)} is locked with a file that has no hash: {unhashed[0]}",
-                place=package.place,
-                hint="use an index that tells hashes, and lock again",
-            )
+        return _unhashed(package) or self._file(package)
+
+    def _file(self, package: LockedPackage) -> Choice | Problem:
         best = self.best_wheel(package.files)
         others = tuple(sorted(file.name for file in package.files if file is not best))
         if best is not None:
@@ -142,10 +130,11 @@ class FileChooser:
         )
         fits_platform = sorted(
             {
-                python
-                for python, _, platforms in wheels
+                # The right interpreter with another ABI is the free-threaded build, or a debug one.
+                f"{python} with {abi}" if python in pythons else python
+                for interpreters, abi, platforms in wheels
                 if {"any", *machine}.intersection(platforms.split("."))
-                for python in python.split(".")
+                for python in interpreters.split(".")
             },
             key=_natural,
         )
@@ -162,6 +151,19 @@ class FileChooser:
             place=package.place,
             hint=hint,
         )
+
+
+def _unhashed(package: LockedPackage) -> Problem | None:
+    if not package.files:
+        what, hint = "without any file and hash", "lock again with a current version of the tool"
+    elif unhashed := [file.name for file in package.files if not file.hashes]:
+        what = f"with a file that has no hash: {unhashed[0]}"
+        hint = "use an index that tells hashes, and lock again"
+    else:
+        return None
+    return Problem(
+        code="no-hash", message=f"{_title(package)} is locked {what}", place=package.place, hint=hint
+    )
 
 
 def name_file(selected: Selected, files: Iterable[LockedFile], target: Target) -> Selected:

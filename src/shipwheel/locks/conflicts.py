@@ -21,10 +21,11 @@ from shipwheel.locks.model import PRODUCTION, ConflictItem, Lock, LockedPackage,
 def activate(
     lock: Lock,
     by_name: Mapping[NormalizedName, Sequence[LockedPackage]],
+    environment: MarkerEnvironment,
+    *,
     root: Root,
     groups: frozenset[NormalizedName],
     extras: frozenset[NormalizedName],
-    environment: MarkerEnvironment,
 ) -> MarkerEnvironment:
     """Return `environment` with every switched-on extra, group and project in uv's encoded names.
 
@@ -32,8 +33,12 @@ def activate(
     """
     active = set(_asked(root, groups, extras))
     _check(lock, active)
+    place = lock.info.path.name
+    wishes = [(need, place) for group in sorted(groups) for need in root.groups.get(group, ())]
+    wishes += [(need, place) for extra in sorted(extras) for need in root.extras.get(extra, ())]
     while True:
-        found = active | _switched_on(lock, by_name, root, groups, extras, environment, active)
+        known = environment.and_extras([item.as_extra() for item in active])
+        found = active | _switched_on(by_name, known, wishes)
         if found == active:
             break
         active = found
@@ -56,23 +61,14 @@ def _asked(
 
 
 def _switched_on(
-    lock: Lock,
     by_name: Mapping[NormalizedName, Sequence[LockedPackage]],
-    root: Root,
-    groups: frozenset[NormalizedName],
-    extras: frozenset[NormalizedName],
-    environment: MarkerEnvironment,
-    active: set[ConflictItem],
+    known: MarkerEnvironment,
+    wishes: Sequence[tuple[Need, str]],
 ) -> set[ConflictItem]:
-    """Return the extras that wishes reach when those of `active` are on."""
-    known = environment.and_extras([item.as_extra() for item in active])
+    """Return the extras that wishes reach in the environment `known` so far."""
     found: set[ConflictItem] = set()
     seen: set[tuple[int, NormalizedName | None]] = set()
-    stack: list[tuple[Need, str]] = []
-    for group in sorted(groups):
-        stack.extend((need, lock.info.path.name) for need in root.groups.get(group, ()))
-    for extra in sorted(extras):
-        stack.extend((need, lock.info.path.name) for need in root.extras.get(extra, ()))
+    stack = list(wishes)
     while stack:
         need, place = stack.pop()
         own = [ConflictItem(need.name, "extra", extra) for extra in need.extras]

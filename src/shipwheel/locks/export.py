@@ -109,14 +109,14 @@ class _Words:
         extras = root.extras if lock.extras_are_groups else {}
         self.groups = {group for group in root.groups if group != PRODUCTION and group not in extras}
 
-    def group(self, group: NormalizedName) -> str:
+    def of_group(self, group: NormalizedName) -> str:
         if group == PRODUCTION:
             return f'"{self.production}" in dependency_groups' if self.production else ""
         if self._lock.extras_are_groups and group in self._root.extras:
-            return self.extra(group)
+            return self.of_extra(group)
         return f'"{group}" in dependency_groups'
 
-    def extra(self, extra: NormalizedName) -> str:
+    def of_extra(self, extra: NormalizedName) -> str:
         return f'"{extra}" in extras'
 
     def marker(self, text: str, place: str) -> str:
@@ -139,9 +139,9 @@ class _Words:
         if item.package != self._root.name:
             raise _not_expressible(f"a marker depends on {item}, which is not the project's", place)
         positive = {
-            "extra": self.extra(item.item),
-            "group": self.group(item.item),
-            "project": self.group(PRODUCTION) or 'os_name != ""',
+            "extra": self.of_extra(item.item),
+            "group": self.of_group(item.item),
+            "project": self.of_group(PRODUCTION) or 'os_name != ""',
         }[item.kind]
         if not negated:
             return positive
@@ -154,7 +154,7 @@ def _flat_markers(lock: Lock, words: _Words) -> list[tuple[LockedPackage, str]]:
         alternatives = []
         for member in package.memberships:
             marker = words.marker(member.marker, package.place)
-            wanted = [words.group(group) for group in sorted(member.groups)]
+            wanted = [words.of_group(group) for group in sorted(member.groups)]
             alternatives.append(both(either(*wanted) if wanted else "", marker))
         if alternatives:
             found.append((package, either(*alternatives)))
@@ -181,9 +181,9 @@ def _graph_markers(lock: Lock, root: Root, words: _Words) -> list[tuple[LockedPa
 
     place = lock.info.path.name
     for group in sorted(root.groups):
-        reach(root.groups[group], _atoms(words.group(group)), place)
+        reach(root.groups[group], _atoms(words.of_group(group)), place)
     for name in sorted(root.extras):
-        reach(root.extras[name], _atoms(words.extra(name)), place)
+        reach(root.extras[name], _atoms(words.of_extra(name)), place)
     while queue:
         package, extra, term = queue.popleft()
         known = terms.setdefault((id(package), extra), set())

@@ -69,7 +69,7 @@ def lock_kind(path: Path) -> LockKind:
             return kind
     if _PYLOCK.fullmatch(path.name):
         return "pylock"
-    if path.suffix in (".txt", ".lock") and path.suffix == ".txt":
+    if path.suffix == ".txt":
         return "requirements"
     raise LockError(
         "unknown-lock",
@@ -99,20 +99,23 @@ def lock_command(data: dict[str, Any], root: Path) -> str:
     """Return the command that locks this project with the tool it is made for."""
     tool = data.get("tool", {})
     backend = str(data.get("build-system", {}).get("build-backend", ""))
-    if "poetry" in tool or backend.startswith("poetry"):
-        return "poetry lock"
-    if "pdm" in tool or backend.startswith("pdm"):
-        return "pdm lock"
-    if "uv" in tool or backend.startswith("uv_build"):
-        return "uv lock"
-    if (root / "Pipfile").is_file():
-        return "pipenv lock"
-    if "pip-tools" in tool or (root / "requirements.in").is_file():
-        source = "requirements.in" if (root / "requirements.in").is_file() else "pyproject.toml"
-        return f"pip-compile --generate-hashes {source}"
-    if (root / "requirements.txt").is_file():
-        return "uv pip compile --generate-hashes requirements.txt -o requirements.lock.txt"
-    return "uv lock"
+    by_tool = (
+        ("poetry", "poetry", "poetry lock"),
+        ("pdm", "pdm", "pdm lock"),
+        ("uv", "uv_build", "uv lock"),
+    )
+    for name, prefix, command in by_tool:
+        if name in tool or backend.startswith(prefix):
+            return command
+    by_file = (
+        ("Pipfile", "pipenv lock"),
+        ("requirements.in", "pip-compile --generate-hashes requirements.in"),
+        ("requirements.txt", "uv pip compile --generate-hashes requirements.txt -o requirements.lock.txt"),
+    )
+    for name, command in by_file:
+        if (root / name).is_file():
+            return command
+    return "pip-compile --generate-hashes pyproject.toml" if "pip-tools" in tool else "uv lock"
 
 
 def _locks_in(root: Path) -> Iterator[tuple[LockKind, Path]]:
@@ -136,16 +139,21 @@ def _requirements(root: Path) -> Iterator[Path]:
 
 
 def _matches(relative: str, patterns: object) -> bool:
-    if not isinstance(patterns, list):
-        return False
-    # uv's globs do not let * cross a slash.
+    """Tell whether one of uv's globs, in which * does not cross a slash and ** does, matches."""
     parts = relative.split("/")
-    return any(
-        len(wanted := str(pattern).strip("/").removeprefix("./").split("/")) == len(parts)
-        and all(fnmatchcase(part, one) for part, one in zip(parts, wanted, strict=True))
-        or ("**" in str(pattern) and Path(relative).match(str(pattern).replace("**", "*")))
-        for pattern in patterns
-    )
+    return isinstance(patterns, list) and any(_parts_match(parts, _pattern(str(one))) for one in patterns)
+
+
+def _pattern(text: str) -> list[str]:
+    return [part for part in text.split("/") if part not in ("", ".")]
+
+
+def _parts_match(parts: list[str], pattern: list[str]) -> bool:
+    if not pattern:
+        return not parts
+    if pattern[0] == "**":
+        return any(_parts_match(parts[start:], pattern[1:]) for start in range(len(parts) + 1))
+    return bool(parts) and fnmatchcase(parts[0], pattern[0]) and _parts_match(parts[1:], pattern[1:])
 
 
 def _pyproject(folder: Path) -> dict[str, Any]:

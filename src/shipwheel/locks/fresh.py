@@ -144,7 +144,7 @@ def _pdm_is_stale(lock: Lock, project: Project, locked: object) -> str | None:
 
 
 def pdm_hashes(project: Project, algorithm: str) -> Iterator[str]:
-    """Yield the content hashes that PDM's generations compute for the project: (groups) × (resolution)."""
+    """Yield the content hashes that PDM's generations compute for the project, by how groups and resolution counted."""
     data = project.data
     pdm = data.get("tool", {}).get("pdm", {})
     raw = pdm.get("dev-dependencies", {})

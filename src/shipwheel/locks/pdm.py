@@ -1,4 +1,4 @@
-"""Read pdm.lock (4.0–4.5) into the normal form. Chooses nothing; `select` does.
+"""Read pdm.lock (4.0 to 4.5) into the normal form. Chooses nothing; `select` does.
 
 PDM documents the format by its code (`pdm.models.repositories.lock`). With the strategy
 `inherit_metadata` each entry says which groups want it under which marker: a flat lock. Without, PDM
@@ -19,6 +19,7 @@ from packaging.pylock import PackageArchive, PackageDirectory, PackageVcs
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.utils import NormalizedName, canonicalize_name
 
+from shipwheel.errors import ProjectError
 from shipwheel.locks.constraint import python_marker
 from shipwheel.locks.document import Problems, parse_toml, read_text, without_credentials
 from shipwheel.locks.markers import both
@@ -208,7 +209,13 @@ class _Reader:
                 yield Membership(frozenset(), marker)
 
     def _needs(self, table: Mapping[str, Any], place: str) -> tuple[Need, ...]:
-        return tuple(parse_wish(text, place) for text in self.problems.texts(table, "dependencies", place))
+        needs = []
+        for text in self.problems.texts(table, "dependencies", place):
+            try:
+                needs.append(parse_wish(text, place))
+            except ProjectError:
+                self.problems.add("bad-lock", f"not a requirement: {text!r}", place)
+        return tuple(needs)
 
     def _files(self, table: Mapping[str, Any], place: str) -> tuple[LockedFile, ...]:
         files = []

@@ -65,7 +65,9 @@ def read_pipfile_lock(path: Path, project: Project) -> Lock:
             if not isinstance(entry, dict):
                 problems.add("bad-lock", "an entry has to be a table", place)
                 continue
-            _join(joined, _package(name, entry, names, sources, place, problems))
+            _join(
+                joined, _package(name, entry, groups=names, sources=sources, place=place, problems=problems)
+            )
     problems.check()
     requires = problems.table(meta, "requires", problems.place("_meta.requires"))
     full, minor = requires.get("python_full_version"), requires.get("python_version")
@@ -106,6 +108,7 @@ def _join(joined: dict[tuple[object, ...], LockedPackage], package: LockedPackag
 def _package(
     name: str,
     entry: Mapping[str, Any],
+    *,
     groups: frozenset[NormalizedName],
     sources: Mapping[str, str],
     place: str,

@@ -7,6 +7,7 @@ locked packages: the graph is walked from what pyproject.toml asks for (`poetry_
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -36,6 +37,7 @@ from shipwheel.project.model import Project
 
 # Poetry left these out of its locks before 2.0 of the format (its UNSAFE_PACKAGES).
 _UNLOCKED = frozenset({"pip", "setuptools", "distribute", "wheel"})
+_COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _UNINSTALLABLE = (".egg", ".exe", ".msi", ".rpm", ".dmg", ".deb")
 
 
@@ -157,7 +159,7 @@ class _Reader:
             place=place,
             index=index,
             source=reference if kind == "legacy" else None,
-            direct=self._direct(kind, url, reference, source, files, table, place),
+            direct=self._direct(source, files, table, place),
             files=() if kind in ("file", "url", "git", "directory") else files,
             hashes=hashes,
             python=self.constraint(self.problems.text(table, "python-versions", place) or "*", place),
@@ -202,50 +204,49 @@ class _Reader:
             return False
 
     def _direct(
-        self,
-        kind: str,
-        url: str,
-        reference: str | None,
-        source: Mapping[str, Any],
-        files: tuple[LockedFile, ...],
-        table: Mapping[str, Any],
-        place: str,
+        self, source: Mapping[str, Any], files: Sequence[LockedFile], table: Mapping[str, Any], place: str
     ) -> DirectSource | None:
+        kind = source.get("type", "")
         if kind in ("", "legacy", "pypi"):
             return None
-        if not url:
+        url = source.get("url")
+        if not isinstance(url, str) or not url:
             self.problems.add("bad-lock", f"a {kind} source without url", place)
             return None
         subdirectory = self.problems.text(source, "subdirectory", place)
-        if kind == "directory":
-            return PackageDirectory(
-                path=url, editable=bool(table.get("develop", False)), subdirectory=subdirectory
-            )
-        if kind == "git":
-            commit = self.problems.text(source, "resolved_reference", place) or reference
-            if not commit:
-                self.problems.add("bad-lock", "a git source without resolved_reference", place)
-                return None
-            return PackageVcs(
-                type="git",
-                url=without_credentials(url),
-                requested_revision=reference,
-                commit_id=commit,
-                subdirectory=subdirectory,
-            )
-        if kind in ("file", "url"):
-            filename = (
-                unquote(urlsplit(url).path.rsplit("/", 1)[-1]) if kind == "url" else url.rsplit("/", 1)[-1]
-            )
-            named = [file for file in files if file.name == filename] or list(files)[:1]
-            return PackageArchive(
-                url=without_credentials(url) if kind == "url" else None,
-                path=url if kind == "file" else None,
-                hashes=named[0].hashes if named else {},
-                subdirectory=subdirectory,
-            )
+        match kind:
+            case "directory":
+                editable = bool(table.get("develop", False))
+                return PackageDirectory(path=url, editable=editable, subdirectory=subdirectory)
+            case "git":
+                return self._git(url, source, place)
+            case "file" | "url":
+                where = urlsplit(url).path if kind == "url" else url
+                name = unquote(where).rsplit("/", 1)[-1]
+                named = [file for file in files if file.name == name] or list(files)[:1]
+                return PackageArchive(
+                    url=without_credentials(url) if kind == "url" else None,
+                    path=url if kind == "file" else None,
+                    hashes=named[0].hashes if named else {},
+                    subdirectory=subdirectory,
+                )
         self.problems.add("bad-lock", f"an unknown source type {kind!r}", place)
         return None
+
+    def _git(self, url: str, source: Mapping[str, Any], place: str) -> PackageVcs | None:
+        reference = self.problems.text(source, "reference", place)
+        # Before 1.1 `reference` was the commit itself.
+        commit = self.problems.text(source, "resolved_reference", place) or reference or ""
+        if not _COMMIT.fullmatch(commit):
+            self.problems.add("bad-lock", "a git source without its commit (resolved_reference)", place)
+            return None
+        return PackageVcs(
+            type="git",
+            url=without_credentials(url),
+            requested_revision=reference,
+            commit_id=commit,
+            subdirectory=self.problems.text(source, "subdirectory", place),
+        )
 
     def _memberships(self, table: Mapping[str, Any], place: str) -> tuple[Membership, ...]:
         if "groups" not in table:

@@ -8,7 +8,7 @@ from typing import Any
 
 from packaging.utils import NormalizedName, canonicalize_name
 
-from shipwheel.errors import LockError
+from shipwheel.errors import ProjectError
 from shipwheel.locks.constraint import parse_poetry_constraint, python_marker
 from shipwheel.locks.markers import both
 from shipwheel.locks.model import PRODUCTION, Need, Root
@@ -63,7 +63,7 @@ def _platform_marker(text: str) -> str:
 
 
 def read_root(project: Project) -> Root:
-    """Return what the project asks for, by group and extra; raises LockError for what is malformed."""
+    """Return what the project asks for, by group and extra; raises ProjectError for what is malformed."""
     data = project.data
     file = project.pyproject.name
     poetry = data.get("tool", {}).get("poetry", {})
@@ -89,7 +89,7 @@ def _group_needs(
 ) -> tuple[Need, ...]:
     place = f"{file} [tool.poetry.group.{name}]"
     if name in path or name not in tables:
-        raise LockError("bad-group", f"group {name} cannot be included", place=place)
+        raise ProjectError("bad-group", f"group {name} cannot be included", place=place)
     table = tables[name]
     needs = list(_table(table.get("dependencies", {}), f"{place[:-1]}.dependencies]")[0])
     for included in table.get("include-groups", ()):
@@ -108,5 +108,5 @@ def _table(table: Mapping[str, Any], place: str) -> tuple[tuple[Need, ...], tupl
             for need, is_optional in poetry_needs(key, value):
                 (optional if is_optional else always).append(need)
         except ValueError as error:
-            raise LockError("bad-requirement", f"{key}: {error}", place=place) from error
+            raise ProjectError("bad-requirement", f"{key}: {error}", place=place) from error
     return tuple(always), tuple(optional)

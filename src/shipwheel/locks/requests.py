@@ -8,16 +8,16 @@ from typing import Any
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import NormalizedName, canonicalize_name
 
-from shipwheel.errors import LockError
+from shipwheel.errors import ProjectError
 from shipwheel.locks.model import Need
 
 
 def parse_need(text: str, *, place: str) -> Need:
-    """Parse a PEP 508 requirement; raises LockError `bad-requirement` at `place`."""
+    """Parse a PEP 508 requirement; raises ProjectError `bad-requirement` at `place`."""
     try:
         requirement = Requirement(text)
     except InvalidRequirement as error:
-        raise LockError(
+        raise ProjectError(
             "bad-requirement", f"not a requirement: {text!r}", place=place, hint=str(error).splitlines()[0]
         ) from error
     return Need(
@@ -46,7 +46,7 @@ def project_extras(data: Mapping[str, Any], *, file: str) -> dict[NormalizedName
 
 
 def dependency_groups(data: Mapping[str, Any], *, file: str) -> dict[NormalizedName, tuple[Need, ...]]:
-    """Return `[dependency-groups]` with includes filled in (PEP 735); raises LockError `bad-group`."""
+    """Return `[dependency-groups]` with includes filled in (PEP 735); raises ProjectError `bad-group`."""
     table = {canonicalize_name(name): wishes for name, wishes in data.get("dependency-groups", {}).items()}
     return {name: _group(name, table, (), file) for name in table}
 
@@ -57,9 +57,9 @@ def _group(
     place = f"{file} [dependency-groups.{path[0] if path else name}]"
     # PEP 735: cycles and unknown names MUST be errors.
     if name in path:
-        raise LockError("bad-group", f"group {name} includes itself", place=place)
+        raise ProjectError("bad-group", f"group {name} includes itself", place=place)
     if name not in table:
-        raise LockError("bad-group", f"there is no group {name} to include", place=place)
+        raise ProjectError("bad-group", f"there is no group {name} to include", place=place)
     needs: list[Need] = []
     for wish in table[name]:
         if isinstance(wish, str):

@@ -218,7 +218,12 @@ class _Reader:
         pins = [one for one in requirement.specifier if one.operator in ("==", "===")]
         pinned = len(pins) == 1 and len(requirement.specifier) == 1 and not pins[0].version.endswith(".*")
         return self._package(
-            requirement.name, pins[0].version if pinned else None, None, marker, hashes, line
+            requirement.name,
+            pins[0].version if pinned else None,
+            None,
+            marker=marker,
+            hashes=hashes,
+            line=line,
         )
 
     def _addressed(
@@ -253,7 +258,7 @@ class _Reader:
             )
         else:
             folder = self._project.root / unquote(
-                parts.path if parts.scheme == "file" else address.split("#")[0]
+                parts.path if parts.scheme == "file" else address.split("#", maxsplit=1)[0]
             )
             # The normal form has paths relative to the lock's folder; pip's are relative to the project's.
             path = Path(os.path.relpath(folder, self._lock.parent)).as_posix()
@@ -265,7 +270,7 @@ class _Reader:
                 source = PackageDirectory(
                     path=path, editable=editable, subdirectory=fragment.get("subdirectory")
                 )
-        return self._package(name, None, source, marker, (), line)
+        return self._package(name, None, source, marker=marker, hashes=(), line=line)
 
     def _vcs(self, address: str, subdirectory: str | None, line: _Line) -> PackageVcs | None:
         kind, _, url = address.partition("+")
@@ -287,6 +292,7 @@ class _Reader:
         name: str,
         version: str | None,
         source: DirectSource | None,
+        *,
         marker: str,
         hashes: tuple[str, ...],
         line: _Line,

@@ -247,27 +247,28 @@ class _Reader:
     def _direct(
         self, source: Mapping[str, Any], files: Sequence[LockedFile], place: str
     ) -> DirectSource | None:
+        found: DirectSource | None = None
         match source:
             case {"registry": str()}:
-                return None
+                pass
             case {"editable": str(path)}:
-                return PackageDirectory(path=path, editable=True)
+                found = PackageDirectory(path=path, editable=True)
             case {"directory": str(path)} | {"virtual": str(path)}:
-                return PackageDirectory(path=path, editable=False)
+                found = PackageDirectory(path=path, editable=False)
             case {"git": str(url)}:
-                return self._git(url, place)
+                found = self._git(url, place)
             case {"url": str(url)}:
-                return PackageArchive(
+                found = PackageArchive(
                     url=without_credentials(url),
                     hashes=files[0].hashes if files else {},
                     size=files[0].size if files else None,
                     subdirectory=self.problems.text(source, "subdirectory", place),
                 )
             case {"path": str(path)}:
-                return PackageArchive(path=path, hashes=files[0].hashes if files else {})
+                found = PackageArchive(path=path, hashes=files[0].hashes if files else {})
             case _:
                 self.problems.add("bad-lock", f"an unknown source: {dict(source)!r}", place)
-                return None
+        return found
 
     def _git(self, text: str, place: str) -> PackageVcs | None:
         # https://host/repository?rev=asked&subdirectory=path#commit

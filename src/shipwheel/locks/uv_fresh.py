@@ -20,7 +20,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import NormalizedName, canonicalize_name
 
-from shipwheel.errors import LockError
+from shipwheel.errors import ProjectError
 from shipwheel.locks.constraint import admits
 from shipwheel.locks.document import without_credentials
 from shipwheel.locks.markers import both, either, parse_marker, set_valued
@@ -127,7 +127,7 @@ def _wish(text: str, sources: Mapping[NormalizedName, Any], condition: str, wher
     try:
         requirement = Requirement(text)
     except InvalidRequirement as error:
-        raise LockError(
+        raise ProjectError(
             "bad-requirement", f"not a requirement: {text!r}", place=f"pyproject.toml [{where}]"
         ) from error
     name = canonicalize_name(requirement.name)
@@ -186,7 +186,7 @@ def _source(entry: object) -> str:
 
 def _url_source(url: str) -> str:
     if url.startswith("git+"):
-        address, _, rest = url[4:].partition("#")
+        address = url[4:].partition("#")[0]
         base, at, revision = address.rpartition("@")
         return (
             f"git {_git_address(base, {'rev': revision})}"
@@ -305,7 +305,7 @@ def _workspace_data(lock: Lock, project: Project) -> Mapping[str, Any]:
     try:
         return tomllib.loads(path.read_text("utf-8"))
     except tomllib.TOMLDecodeError as error:
-        raise LockError("bad-toml", f"not valid TOML: {error}", place=str(path)) from error
+        raise ProjectError("bad-toml", f"not valid TOML: {error}", place=str(path)) from error
 
 
 def _members_differ(lock: Lock, top: Mapping[str, Any], manifest: Mapping[str, Any]) -> str | None:

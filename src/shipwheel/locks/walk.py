@@ -60,7 +60,7 @@ class Walk:
         place = self._lock.info.path.name
         if self._lock.conflicts and within is None:
             self._environment = activate(
-                self._lock, self._by_name, self._root, groups, extras, self._environment
+                self._lock, self._by_name, self._environment, root=self._root, groups=groups, extras=extras
             )
         wishes: list[_Wish] = [
             (need, None) for group in sorted(groups) for need in self._root.groups.get(group, ())
