@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, BinaryIO, Final, Literal
 from urllib.parse import quote, urljoin, urlsplit
 
-from shipwheel.errors import NetworkError
+from shipwheel.errors import IntegrityError, NetworkError
 from shipwheel.net import Response, StatusError, redact, retry_after
 from shipwheel.oci.model import Blob, Descriptor
 from shipwheel.oci.registry.client import RegistryClient, Repository
@@ -284,6 +284,15 @@ class _Upload:
         self._up.check()
         self._report(self._reported + count)
 
+    def too_short(self) -> IntegrityError:
+        """Return the error for a blob with fewer bytes than its descriptor says."""
+        return IntegrityError(
+            "wrong-size",
+            f"a blob has fewer than the {self._descriptor.size} bytes that it should have",
+            place=str(self._descriptor.digest),
+            hint="its file was damaged: `shipwheel cache prune` clears the cache",
+        )
+
     def _report(self, total: int) -> None:
         if self._up.on_bytes is not None and total != self._reported:
             self._up.on_bytes(self._descriptor, total - self._reported)
@@ -303,6 +312,8 @@ class _Slice(io.RawIOBase):
 
     def readinto(self, buffer: WriteableBuffer) -> int:
         data = self._file.read(min(len(memoryview(buffer)), self._left))
+        if not data and self._left:
+            raise self._upload.too_short()
         memoryview(buffer)[: len(data)] = data
         self._left -= len(data)
         self._upload.sent(len(data))
