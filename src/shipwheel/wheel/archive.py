@@ -9,6 +9,7 @@ checked against the lock when it was fetched, and so was RECORD. `members` check
 from __future__ import annotations
 
 import csv
+import io
 import os
 import zlib
 from collections.abc import Iterator, Mapping
@@ -239,7 +240,7 @@ def _check_covered(
 def _parse_record(text: str, place: str) -> Mapping[str, RecordRow]:
     rows: dict[str, RecordRow] = {}
     try:
-        for row in csv.reader(text.splitlines()):
+        for row in csv.reader(io.StringIO(text, newline="")):
             if row:
                 padded = [*row, "", ""]
                 rows.setdefault(padded[0], RecordRow(hash=padded[1], size=padded[2]))

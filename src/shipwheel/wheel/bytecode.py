@@ -23,7 +23,8 @@ from shipwheel.oci.layer import CHUNK
 from shipwheel.oci.tar import Entry
 from shipwheel.wheel.archive import Wheel
 from shipwheel.wheel.install import bytecode_path, python_sources
-from shipwheel.wheel.interpreter import RECIPE, Interpreter
+from shipwheel.wheel.interpreter import Interpreter
+from shipwheel.wheel.keys import BYTECODE_RECIPE
 
 # One process compiles one chunk. The chunks follow from the wheel alone: part of the recipe.
 _CHUNK_FILES: Final = 100
@@ -82,11 +83,6 @@ class BytecodeReader:
         """Return the .pyc of `source`."""
         offset, size = self._bytecode.files[source]
         return os.pread(self._handle, size, offset)
-
-
-def planned_bytecode_id(version: str, *, host: bool = False) -> str:
-    """Return what a layer's key holds for bytecode of CPython `version`, known without running it."""
-    return f"{RECIPE}+cpython-{version}{'+host' if host else ''}"
 
 
 def compile_wheel(
@@ -224,7 +220,7 @@ def _chunks(sources: Sequence[Source]) -> Iterator[list[Source]]:
 
 
 def _record_key(key: str, interpreter: Interpreter) -> str:
-    return f"{RECIPE} {interpreter.id} {key}"
+    return f"{BYTECODE_RECIPE} {interpreter.id} {key}"
 
 
 def _load(key: str, interpreter: Interpreter, cache: Cache) -> Bytecode | None:

@@ -22,8 +22,6 @@ from typing import Final, Literal
 
 from shipwheel.errors import BuildError
 
-# Part of every key of bytecode: changes whenever the same source would give other bytes.
-RECIPE: Final = "bytecode/1"
 # An environment of our own: no setting, hash seed, locale or user reaches the bytes.
 _ENVIRONMENT: Final = {"PYTHONHASHSEED": "0", "LC_ALL": "C.UTF-8", "TZ": "UTC"}
 # No site, no user site, no bytecode written, no warnings shown.
