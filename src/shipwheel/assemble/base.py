@@ -31,24 +31,24 @@ class BaseMaker:
 
         return find_files(self.layers(), paths)
 
-    def interpreter(self) -> Interpreter:
-        """Return a Python of the base's exact version that runs here.
+    def interpreter(self, *, of_host: bool) -> Interpreter:
+        """Return the Python that the plan counts on: the base's own, or with `of_host` this machine's.
 
-        The image's own, or the same version of this machine's platform. Raises HostError
-        `no-interpreter` when the plan counted on one and there is none.
+        The base's own may be that of the same version for this machine's platform. Raises HostError
+        `no-interpreter` when it does not run here; another one would give other bytes under one key.
         """
-        found = find_interpreter(
-            self._footing.target.python,
-            root=self._runnable_root(),
-            search_path=self._workshop.environ.get("PATH", ""),
+        root = None if of_host else self._runnable_root()
+        search_path = self._workshop.environ.get("PATH", "")
+        found = find_interpreter(self._footing.target.python, root=root, search_path=search_path)
+        if isinstance(found, Interpreter) and (found.origin == "host") == of_host:
+            return found
+        why = found if isinstance(found, NoInterpreter) else "the base's own Python does not run here"
+        raise HostError(
+            "no-interpreter",
+            f"bytecode cannot be compiled: {why}",
+            place="shipwheel.lock [base]",
+            hint="[tool.shipwheel] bytecode = false builds without",
         )
-        if isinstance(found, NoInterpreter):
-            raise HostError(
-                "no-interpreter",
-                f"bytecode cannot be compiled: {found}",
-                hint="[tool.shipwheel] bytecode = false builds without",
-            )
-        return found
 
     def _runnable_root(self) -> Root | None:
         here = host_platform()

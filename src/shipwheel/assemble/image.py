@@ -258,9 +258,10 @@ class _Assembly:
         return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
 
     def _find_interpreter(self) -> Interpreter | None:
-        if not self._plan.bytecode.enabled:
+        planned = self._plan.bytecode
+        if not planned.enabled:
             return None
-        return self._materials.base.interpreter()
+        return self._materials.base.interpreter(of_host=str(planned.interpreter).endswith("+host"))
 
     def _needed_interpreter(self) -> Interpreter:
         interpreter = self._interpreter()
