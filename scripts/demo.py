@@ -17,7 +17,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 OUTPUT = ROOT / ".demo"
 SHIPWHEEL = Path(sys.executable).with_name("shipwheel")
-START_SECONDS = 30.0
+START_SECONDS = 90.0
 STOP_SECONDS = 15.0
 
 
@@ -62,7 +62,7 @@ def build(example: str) -> None:
 
 
 def run(example: str, *arguments: str) -> None:
-    process = start("run", f"examples/{example}", *arguments)
+    process = start("run", f"examples/{example}", "--quiet", *arguments)
     if process.wait() != 0:
         sys.exit(process.returncode)
 
@@ -71,7 +71,7 @@ def serve(example: str) -> None:
     """Start the service, ask whether it is well, and stop it as an orchestrator would: with SIGTERM."""
     port = free_port()
     with start(
-        "run", f"examples/{example}", "--env", f"PORT={port}", "--publish", f"{port}:{port}"
+        "run", f"examples/{example}", "--quiet", "--env", f"PORT={port}", "--publish", f"{port}:{port}"
     ) as process:
         try:
             url = f"http://127.0.0.1:{port}/healthz"
