@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from helpers.bases import SETTINGS, add_base
 from helpers.command import shipwheel
+from helpers.tiny_base import SETTINGS, add_base
 from shipwheel.oci.layer_read import open_layer, read_entries
 from shipwheel.oci.layout import read_layout
 from shipwheel.oci.model import Platform
