@@ -1,8 +1,7 @@
 """Write wheels into a layer: what each installs, sorted by path, without recompressing what is compressed.
 
 A layer's bytes follow from its wheels (their hashes), the target's Python, the prefix and the bytecode;
-`keys` names them from lock data alone. Which wheels share a
-layer is the plan's decision.
+`keys` names them from lock data alone. Which wheels share a layer is the plan's decision.
 """
 
 from __future__ import annotations
@@ -77,7 +76,8 @@ def write_wheel_layer(
     """Write what `wheels` install below `prefix` (absolute, as `/app/.venv`) as one layer into `file`.
 
     The order of `wheels` does not matter. Where two install one path, the last by normalized name has
-    it, and the result says so. The folders of all paths come along, each once. Raises IntegrityError
+    it, and the result says so. The folders of all paths come along, each once. `mtime` is every
+    entry's (seconds since the epoch). Raises IntegrityError
     `bad-wheel-member`, `wheel-conflict` (a file where another wheel has a folder), and those of
     `installed_files`.
     """
@@ -196,9 +196,7 @@ def _folders(paths: Iterable[str]) -> set[str]:
     return folders
 
 
-def _write(
-    writer: LayerWriter, entry: Entry, file: InstalledFile, item: LayerWheel, opened: _Opened
-) -> None:
+def _write(writer: LayerWriter, entry: Entry, file: InstalledFile, item: LayerWheel, opened: _Opened) -> None:
     if file.source is not None:
         content = opened.bytecode(item).read(file.source)
         writer.add(replace(entry, size=len(content)), content)
