@@ -174,6 +174,13 @@ class Fetcher:
             size = self._claimed_size(wanted)
         return size
 
+    def sizes_of(
+        self, selected: Sequence[Selected], *, ask: bool = True, workers: int = _WORKERS
+    ) -> tuple[int | None, ...]:
+        """Return what `size_of` does for each of `selected`, in their order; several are asked at once."""
+        with ThreadPoolExecutor(max_workers=workers, thread_name_prefix="size") as pool:
+            return tuple(pool.map(lambda each: self.size_of(each, ask=ask), selected))
+
     def list_files(self, selected: Selected) -> tuple[LockedFile, ...]:
         """Return the files of the selected release that its index lists, for `locks.choose.name_file`.
 

@@ -82,11 +82,8 @@ class Indexes:
         if locked is None or same_index(locked, default_url()):
             wanted += self.mirrors or [Index(url=default_url(), configured="the default index")]
         else:
-            bare, login = split_login(locked)
-            wanted.append(
-                next((index for index in self.named if same_index(index.url, bare)), None)
-                or Index(url=as_simple(bare), configured="the lock", login=login)
-            )
+            known = next((index for index in self.named if same_index(index.url, locked)), None)
+            wanted.append(known or Index(url=as_simple(split_login(locked)[0]), configured="the lock"))
         wanted += [index for index in self.extra if not index.local]
         return tuple(dict.fromkeys(wanted))
 
