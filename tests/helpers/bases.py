@@ -54,8 +54,8 @@ def python_base(
     """Return an image with CPython and glibc 2.41 in two layers, laid out as the usual ones are."""
     folder.mkdir(parents=True, exist_ok=True)
     minor = python.rpartition(".")[0]
-    system = {"usr/lib/libc.so.6": glibc(architecture=architecture), "lib": "usr/lib"}
-    ours = {
+    system: dict[str, bytes | str] = {"usr/lib/libc.so.6": glibc(architecture=architecture), "lib": "usr/lib"}
+    ours: dict[str, bytes | str] = {
         f"usr/local/bin/python{minor}": elf(python, architecture=architecture),
         "usr/local/bin/python3": f"python{minor}",
         "usr/local/bin/python": "python3",

@@ -104,20 +104,18 @@ class _Look:
 
     def python_version(self, executable: str) -> str:
         """Return the interpreter's full version from its code, or from the development files beside it."""
-        match = _VERSIONED.fullmatch(executable.rpartition("/")[2])
-        minor = rb"%d" % int(match[1]) if match else rb"\d{1,2}"
-        prefix = executable.rpartition("/")[0].rpartition("/")[0]
-        prefix = f"{prefix}/" if prefix else ""
-        # PY_VERSION stands in the interpreter's data as a string of its own.
-        in_code = re.compile(rb"(?<=\0)(3\.%b\.\d{1,3}(?:(?:a|b|rc)\d{1,2})?)\+?(?=\0)" % minor)
+        minor = self._minor(executable)
+        # PY_VERSION is in the interpreter's data, in most builds as a string of its own and in some as
+        # the tail of a longer one, as linkers put equal endings in one place.
+        in_code = re.compile(rb"(?<![0-9.])(3\.%b\.\d{1,3}(?:(?:a|b|rc)\d{1,2})?)\+?(?=\0)" % minor)
         for path in (executable, *self._named(re.compile(r"libpython3\.\d+t?\.so\.1\.0"))):
-            if path == executable or parse_elf(self._read(path)) is not None:
+            if parse_elf(self._read(path)) is not None:
                 found = set(in_code.findall(self._read(path)))
                 if len(found) == 1:
                     return str(found.pop().decode())
-        pattern = re.compile(rf"{re.escape(prefix)}include/python3\.\d+t?/patchlevel\.h")
-        for path in self._matching(pattern):
-            version = re.search(rb'#define\s+PY_VERSION\s+"(3\.%b\.[0-9a-z]+)\+?"' % minor, self._read(path))
+        in_header = re.compile(rb'#define\s+PY_VERSION\s+"(3\.%b\.[0-9a-z]+)\+?"' % minor)
+        for path in self._named(re.compile(r"patchlevel\.h")):
+            version = in_header.search(self._read(path))
             if version is not None:
                 return str(version[1].decode())
         raise TargetError(
@@ -126,6 +124,16 @@ class _Look:
             place=self._place,
             hint="shipwheel ships for CPython 3: choose a base with an unmodified one",
         )
+
+    def _minor(self, executable: str) -> bytes:
+        """Return the digits after `3.`, from the interpreter's name or the library folder beside it."""
+        match = _VERSIONED.fullmatch(executable.rpartition("/")[2])
+        if match is not None:
+            return match[1].encode()
+        library = self._tree.find("/".join([*executable.split("/")[:-2], "lib"]))
+        names = () if library is None else [_VERSIONED.fullmatch(name) for name in library.children]
+        minors = {name[1] for name in names if name is not None}
+        return minors.pop().encode() if len(minors) == 1 else rb"\d{1,2}"
 
     def libc(self, headers: Elf) -> str:
         """Return the C library that the interpreter's loader belongs to, as `glibc 2.41` or `musl 1.2`."""
@@ -153,9 +161,6 @@ class _Look:
 
     def _named(self, name: re.Pattern[str]) -> Sequence[str]:
         return [path for path, _ in self._tree.walk() if name.fullmatch(path.rpartition("/")[2])]
-
-    def _matching(self, path: re.Pattern[str]) -> Sequence[str]:
-        return [name for name, _ in self._tree.walk() if path.fullmatch(name)]
 
     def _read(self, path: str) -> bytes:
         if path not in self._files:
