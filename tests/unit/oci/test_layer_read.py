@@ -161,6 +161,14 @@ def test_a_malformed_tar_is_refused_in_bounded_memory(tmp_path: Path, tar: bytes
     assert validate_layer(layer) != []
 
 
+@pytest.mark.parametrize("tar", [pax_bomb(), sparse_without_end()])
+def test_headers_are_given_up_before_they_fill_the_memory(tmp_path: Path, tar: bytes) -> None:
+    with pytest.raises(ImageError) as raised:
+        read(layer_of(tmp_path, tar))
+    assert raised.value.code == "bad-layer"
+    assert "headers are too long" in raised.value.problems[0].message
+
+
 def test_an_unknown_media_type_is_no_layer(tmp_path: Path) -> None:
     layer = layer_of(tmp_path, TAR, media_type="application/x-lzma")
     assert code_of(layer) == "unknown-media-type"

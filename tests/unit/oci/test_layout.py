@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -173,6 +174,15 @@ def test_a_blob_that_was_damaged_since_is_written_again(tmp_path: Path) -> None:
     assert len(validate_layout(layout)) >= 2
     write_layout(layout, image)
     assert validate_layout(layout) == []
+
+
+def test_a_large_blob_that_was_cut_short_is_written_again(tmp_path: Path) -> None:
+    layer = make_layer(tmp_path, file("a", random.Random(1).randbytes(2 * 1024**2)))
+    image = make_image((layer,))
+    write_layout(tmp_path / "layout", image)
+    (tmp_path / "layout/blobs/sha256" / layer.descriptor.digest.hex).write_bytes(b"short")
+    write_layout(tmp_path / "layout", image)
+    assert validate_layout(tmp_path / "layout") == []
 
 
 def test_many_writers_at_once_all_keep_their_names(tmp_path: Path) -> None:

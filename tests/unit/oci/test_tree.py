@@ -85,6 +85,18 @@ def test_symlinks_are_followed_inside_the_image_only(tmp_path: Path) -> None:
     assert read_tree([layer]).real_path("/chain") == "etc/passwd"
 
 
+def test_a_link_from_the_root_starts_there_and_another_where_it_stands(tmp_path: Path) -> None:
+    layer = make_layer(
+        tmp_path,
+        file("f", b"root's"),
+        folder("d"),
+        file("d/f", b"d's"),
+        symlink("d/a", "/f"),
+        symlink("d/b", "f"),
+    )
+    assert find_files([layer], ["d/a", "d/b"]) == {"d/a": b"root's", "d/b": b"d's"}
+
+
 def test_symlinks_in_a_circle_end(tmp_path: Path) -> None:
     layer = make_layer(tmp_path, symlink("a", "b"), symlink("b", "a"))
     with pytest.raises(ImageError) as raised:
