@@ -21,6 +21,7 @@ from shipwheel.base.debian.slim import DROPPED_SETID, is_wanted
 from shipwheel.base.debian.tree import Content, Node, Spool, Tree
 from shipwheel.base.model import DebianPackage, DebianPlatform
 from shipwheel.errors import LockError
+from shipwheel.oci.files import host_errors
 from shipwheel.oci.layer import LayerWriter
 from shipwheel.oci.model import FileBlob, Layer
 from shipwheel.oci.tar import Entry
@@ -34,13 +35,17 @@ def assemble_debian(platform: DebianPlatform, debs: Mapping[str, Path], out: Pat
 
     `debs` are the packages' files by SHA-256 (`fetch.fetch_packages`). The same packages give the
     same bytes. Raises LockError `deb-missing`; IntegrityError as `deb.open_deb`, `deb.Deb.entries`
-    and `tree.Tree.add`.
+    and `tree.Tree.add`; HostError `disk-full`, `no-permission`.
     """
     missing = [package.name for package in platform.packages if package.sha256 not in debs]
     if missing:
         raise LockError("deb-missing", f"packages that were not fetched: {', '.join(missing)}")
     python = ".".join(platform.python.split(".")[:2])
-    with tempfile.TemporaryDirectory(dir=out) as folder, _spools(Path(folder)) as spools:
+    with (
+        host_errors(out),
+        tempfile.TemporaryDirectory(dir=out) as folder,
+        _spools(Path(folder)) as spools,
+    ):
         tree, controls = _merge(platform.packages, debs, spools)
         system.add_system_files(tree, python)
         system.remove_dead_scripts(tree)
