@@ -128,7 +128,7 @@ def sparse_without_end() -> bytes:
     header.type, header.size = tarfile.XHDTYPE, len(record)
     real = tarfile.TarInfo("y")
     real.size = 512
-    return header.tobuf() + record.ljust(512, b"\0") + real.tobuf() + b"99999999\n".ljust(512, b"9")
+    return header.tobuf() + record.ljust(512, b"\0") + real.tobuf() + b"99999999\n" + b"1\n" * 3_000_000
 
 
 def negative_size() -> bytes:
