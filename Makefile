@@ -38,7 +38,7 @@ check: .venv/.dev ## Lint, format, types, import directions
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/lint-imports --no-timing
+	$(BIN)/lint-imports --no-logo
 
 .PHONY: unit
 unit: .venv/.dev ## Quick tests: no network, no tool
