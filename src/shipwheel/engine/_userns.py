@@ -11,7 +11,7 @@ user is the image's user in a user namespace, and nobody else exists.
 """
 
 # System calls by their names; and what is started is the image's own program.
-# ruff: noqa: PTH102, PTH110, PTH112, PTH115, PTH123, PTH211, S108, S606
+# ruff: noqa: PTH102, PTH103, PTH110, PTH112, PTH115, PTH120, PTH123, PTH211, S108, S606
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ import re
 import select
 import signal
 import socket
+import stat
 import struct
 import sys
 import termios
@@ -205,7 +206,9 @@ def first_process(orders: dict[str, Any], held: int, status_fd: int) -> NoReturn
         for number in range(3):
             os.close(number)
         code = pass_on_until_end(program)
-    except (FailedError, OSError, LookupError, ImportError, ValueError) as error:
+    except (FailedError, OSError) as error:
+        os.write(status_fd, str(error).encode())
+    except (ImportError, LookupError, ValueError) as error:  # of Python's own, which cannot be imported here
         os.write(status_fd, f"{type(error).__name__}: {error}".encode())
     finally:
         os._exit(code)
@@ -230,6 +233,7 @@ def make_root(orders: dict[str, Any]) -> None:
     for folder in orders["tmpfs"]:
         mount("tmpfs", folder, "tmpfs", MS_NOSUID | MS_NODEV, "mode=1777")
     for bind, source in zip(orders["binds"], sources, strict=True):
+        make_place(bind["target"], is_folder=stat.S_ISDIR(os.fstat(source).st_mode))
         mount(f"/proc/self/fd/{source}", bind["target"], None, MS_BIND | MS_REC)
         if bind["read_only"]:
             remount_read_only(bind["target"])
@@ -242,6 +246,13 @@ def make_root(orders: dict[str, Any]) -> None:
     mask_proc()
     if orders["read_only"]:
         remount_read_only("/", nested=False)
+
+
+def make_place(target: str, *, is_folder: bool) -> None:
+    """Make what is to be mounted on: the root has it, but a folder in memory may hide it."""
+    os.makedirs(target if is_folder else os.path.dirname(target), exist_ok=True)
+    if not is_folder and not os.path.exists(target):
+        os.close(os.open(target, os.O_CREAT | os.O_WRONLY, 0o644))
 
 
 def make_devices(devices: list[int]) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from shipwheel.cache import Cache
-from shipwheel.errors import UsageError
+from shipwheel.errors import ImageError, UsageError
 from shipwheel.oci.model import Image
 from shipwheel.oci.unpack import unpack_image
 
@@ -67,7 +67,7 @@ def unpacked_root(
 def resolve(root: Path, path: str) -> Path:
     """Return the host's path of `path` inside `root`, with links followed but never out of `root`.
 
-    What does not exist is taken for a plain name, as is a link that is one too many.
+    What does not exist is taken for a plain name. Raises ImageError `link-loop`.
     """
     pending = [part for part in reversed(path.split("/")) if part not in ("", ".")]
     done: list[str] = []
@@ -82,10 +82,13 @@ def resolve(root: Path, path: str) -> Path:
             is_link = stat.S_ISLNK(here.lstat().st_mode)
         except OSError:  # absent, or below something that is no folder
             is_link = False
-        if not is_link or links == _MAX_LINKS:
+        if not is_link:
             done.append(part)
             continue
         links += 1
+        # Never returned as it is: whoever opens it would follow it out of the root.
+        if links > _MAX_LINKS:
+            raise ImageError("link-loop", "the image has links that lead nowhere", place=path)
         link = str(here.readlink())
         if link.startswith("/"):
             done = []

@@ -92,8 +92,9 @@ class Runner(Protocol):
 
         SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2 and SIGWINCH of this process go to the
         container's. Nothing is left behind. After `timeout` seconds the container is killed and
-        TimeoutError raised. Raises HostError `foreign-platform`, `runner-failed` or
-        `no-port-mapping`, ImageError `no-command`, `command-not-found` or `unknown-user`.
+        TimeoutError raised. Raises HostError `foreign-platform`, `runner-failed`, `engine-failed` or
+        `no-port-mapping`, ImageError `no-command`, `command-not-found` or `unknown-user`. An engine
+        may tell the last two itself and give 125 to 127 instead.
         """
         ...
 

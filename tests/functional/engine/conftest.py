@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from functional.engine.images import CONFIG, compile_program
+from functional.engine.images import CONFIG, compile_program, image_with
 from helpers.tools import missing, require_tool
 from shipwheel.oci.model import RunConfig
 
@@ -87,6 +87,17 @@ class Way:
             if child.stdout is not None:
                 child.stdout.close()
 
+    def engine_name(self) -> str:
+        """What an engine knows the image as."""
+        return (
+            f"localhost/shipwheel-run:{image_with(self.program, config=self.config).config_blob().digest.hex}"
+        )
+
+    def forget_image(self) -> None:
+        """Remove the image from the engine."""
+        command = [self.runner, "image", "rm", "--force", self.engine_name()]
+        subprocess.run(command, env=dict(self.environ), check=True, capture_output=True)
+
     def _options(self) -> dict[str, Any]:
         options: dict[str, Any] = {"env": dict(self.environ), "cwd": "/"}
         if self.uid is not None:
@@ -119,7 +130,10 @@ def way(
     folder = Path(f"/var/tmp/shipwheel-test-{uuid.uuid4().hex}")
     folder.mkdir(mode=0o755)
     try:
-        yield _way(runner, who, environ, program, folder)
+        way = _way(runner, who, environ, program, folder)
+        yield way
+        if f"{runner}-{who}" in ENGINES:
+            way.forget_image()
     finally:
         shutil.rmtree(folder)
 
