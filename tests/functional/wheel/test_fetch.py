@@ -458,3 +458,27 @@ def test_one_failure_ends_the_rest(make: Make, index: FakeIndex, tmp_path: Path)
     assert [problem.code for problem in caught.value.problems] == ["hash-mismatch"]
     assert len(index.paths("*.whl")) < 30
     assert not list((tmp_path / "cache" / "v1" / "tmp").iterdir())
+
+
+def test_a_size_that_is_locked_too_large_is_a_lie_too(make: Make, index: FakeIndex, tmp_path: Path) -> None:
+    wheel = index.add(make_wheel("a"))
+    with pytest.raises(IntegrityError, match="size-mismatch"):
+        make(index.url).fetch(locked(wheel, size=wheel.size + 1))
+    assert kept(tmp_path) == []
+
+
+def test_a_link_that_leads_nowhere_is_no_outage(make: Make, index: FakeIndex) -> None:
+    wheel = index.add(make_wheel("a"))
+    index.fail("*.whl", "status", status=410)
+    with pytest.raises(NetworkError, match=r"whl \(gone\)") as caught:
+        make(index.url).fetch(locked(wheel))
+    assert caught.value.code == "not-on-index"
+
+
+def test_a_failure_ends_downloads_that_are_under_way(make: Make, index: FakeIndex, tmp_path: Path) -> None:
+    long, bad = index.add(make_wheel("long", padding=4_000_000)), index.add(make_wheel("bad"))
+    index.fail("*long*.whl", "slow", seconds=0.01)
+    index.fail("*bad*.whl", "corrupt")
+    with pytest.raises(IntegrityError):
+        make(index.url).fetch_all([locked(long), locked(bad)])
+    assert kept(tmp_path) == []
