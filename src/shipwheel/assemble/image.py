@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -64,6 +65,7 @@ class _Assembly:
         self._workshop = workshop
         self._selected = {item.name: item for item in materials.selected}
         self._interpreter = Once(self._find_interpreter)
+        self._stop = threading.Event()
 
     def image(self) -> Image:
         # Layers of the base come as one, everything else on its own; wheels are what takes time.
@@ -75,8 +77,12 @@ class _Assembly:
             base = pool.submit(self._materials.base.layers)
             made: list[Future[Layer]] = [pool.submit(self._make, layer) for layer in upper]
             layers = [*base.result(), *(future.result() for future in made)]
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+        except BaseException:
+            # What was not begun is dropped, downloads end, and nobody waits for a network that hangs.
+            self._stop.set()
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+        pool.shutdown()
         if len(layers) > MAX_LAYERS:
             raise ImageError(
                 "too-many-layers",
@@ -209,7 +215,7 @@ class _Assembly:
         item = self._selected[name]
         source = item.source
         if isinstance(source, PackageArchive | PackageWheel):
-            path = self._workshop.fetcher.fetch(item)
+            path = self._workshop.fetcher.fetch(item, stop=self._stop)
             filename = source.filename if isinstance(source, PackageWheel) else archive_name(source)
             wheel = open_wheel(path, filename=filename, sha256=_sha256(path, source.hashes))
             return self._compiled(LayerWheel(wheel=wheel, direct_url=direct_url(source)))

@@ -11,6 +11,8 @@ import importlib
 import os
 import signal
 import sys
+import threading
+import time
 from collections.abc import Sequence
 from types import FrameType
 from typing import Final, NoReturn
@@ -28,12 +30,24 @@ COMMANDS: Final = {
     "schema": "print a JSON schema: of the settings, or of the plan",
 }
 _INTERRUPTED: Final = 130
+# How long downloads may take to notice that nobody waits for them.
+_GRACE: Final = 2.0
+
+
+class _Terminated(BaseException):
+    """SIGTERM came. As KeyboardInterrupt: `finally` and `with` put things right on the way up."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the program with `arguments` (default: the process's); return its exit code."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     signal.signal(signal.SIGTERM, _terminate)
+    code = _guarded(words)
+    _end_threads(code)
+    return code
+
+
+def _guarded(words: list[str]) -> int:
     try:
         return _run(words)
     except ShipwheelError as error:
@@ -42,6 +56,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted; nothing was left half-written", file=sys.stderr)
         return _INTERRUPTED
+    except _Terminated:
+        print("terminated; nothing was left half-written", file=sys.stderr)
+        return 128 + signal.SIGTERM
     except BrokenPipeError:
         # The reader of our output went away; Python would complain once more when it flushes.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -94,8 +111,19 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _terminate(_signal: int, _frame: FrameType | None) -> NoReturn:
-    # As SIGINT: `finally` and `with` put things right, then the usual code for a signal.
-    raise SystemExit(128 + signal.SIGTERM)
+    raise _Terminated
+
+
+def _end_threads(code: int) -> None:
+    """Leave at once when threads still wait for a network that nobody needs an answer from any more."""
+    deadline = time.monotonic() + _GRACE
+    for thread in threading.enumerate():
+        if thread is not threading.current_thread() and not thread.daemon:
+            thread.join(max(0.0, deadline - time.monotonic()))
+            if thread.is_alive():
+                sys.stdout.flush()
+                sys.stderr.flush()
+                os._exit(code)
 
 
 def _from_os_error(error: OSError) -> HostError:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from packaging.utils import canonicalize_name
 
 from shipwheel.cache import Cache
-from shipwheel.errors import UsageError
+from shipwheel.errors import ImageError, UsageError
 from shipwheel.locks.model import Selection
 from shipwheel.oci.model import Platform
 from shipwheel.oci.reference import Reference
@@ -107,7 +107,10 @@ def _platforms(words: list[str] | None, project: Project) -> tuple[Platform, ...
     named = [part for word in words or () for part in word.split(",") if part]
     if not named:
         named = list(project.settings.platforms) or [str(default_platform())]
-    found = {Platform.parse(text) for text in named}
+    try:
+        found = {Platform.parse(text) for text in named}
+    except ImageError as error:
+        raise UsageError.of([replace(item, place="--platform") for item in error.problems]) from error
     # linux/arm64/v8 is what everybody means by linux/arm64, and is written so.
     plain = {replace(item, variant=None) if item.variant == "v8" else item for item in found}
     return tuple(sorted(plain, key=str))

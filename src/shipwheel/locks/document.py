@@ -34,7 +34,7 @@ def read_text(path: Path) -> str:
 
 
 def parse_toml(text: str, path: Path) -> dict[str, Any]:
-    """Parse the lock's text; raises LockError `merge-conflict` or `bad-toml` with the line."""
+    """Parse the lock's text; raises LockError `merge-conflict` or `invalid-toml` with the line."""
     if conflict := _CONFLICT.search(text):
         line = text.count("\n", 0, conflict.start()) + 1
         raise LockError(
@@ -48,7 +48,7 @@ def parse_toml(text: str, path: Path) -> dict[str, Any]:
         return tomli.loads(text)
     except tomli.TOMLDecodeError as error:
         raise LockError(
-            "bad-toml",
+            "invalid-toml",
             f"not valid TOML: {error.msg}",
             place=f"{path.name}:{error.lineno}",
             hint="a merge may have spoilt it: let the tool lock again",

@@ -178,7 +178,7 @@ def _pipfile_is_stale(lock: Lock) -> str | None:
     try:
         pipfile = tomllib.loads(path.read_text("utf-8"))
     except tomllib.TOMLDecodeError as error:
-        raise LockError("bad-toml", f"not valid TOML: {error}", place=path.name) from error
+        raise LockError("invalid-toml", f"not valid TOML: {error}", place=path.name) from error
     sources: Sequence[Any] = pipfile.get("source") or lock.evidence.get("sources") or []
     return None if pipfile_hash(pipfile, sources) == locked["sha256"] else "the hash of the Pipfile differs"
 

@@ -305,7 +305,7 @@ def _workspace_data(lock: Lock, project: Project) -> Mapping[str, Any]:
     try:
         return tomllib.loads(path.read_text("utf-8"))
     except tomllib.TOMLDecodeError as error:
-        raise ProjectError("bad-toml", f"not valid TOML: {error}", place=str(path)) from error
+        raise ProjectError("invalid-toml", f"not valid TOML: {error}", place=str(path)) from error
 
 
 def _members_differ(lock: Lock, top: Mapping[str, Any], manifest: Mapping[str, Any]) -> str | None:

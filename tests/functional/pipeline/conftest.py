@@ -83,7 +83,7 @@ class Bench:
         assert f"error[{code}]" in done.stderr, done.stderr
         assert done.returncode == exit_code, done.stderr
         assert done.stdout == ""
-        assert "Traceback" not in done.stderr
+        assert "shipwheel/cli/main.py" not in done.stderr
         return done.stderr
 
 

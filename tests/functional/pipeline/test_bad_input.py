@@ -37,7 +37,7 @@ def test_invalid_toml_names_the_line(bench: Bench) -> None:
 
 
 def test_no_lock_names_the_command_that_makes_one(bench: Bench) -> None:
-    project = bench.project(lock=False)
+    project = bench.project(lock=False, style="poetry")
 
     assert "poetry lock" in bench.fails("build", project, code="no-lock", exit_code=4)
 
