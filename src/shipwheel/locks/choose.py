@@ -4,10 +4,10 @@ names what exists. Knows nothing of graphs and groups."""
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from packaging.pylock import PackageSdist, PackageWheel
+from packaging.pylock import PackageArchive, PackageSdist, PackageWheel
 
 from shipwheel.errors import LockError, Problem, TargetError
 from shipwheel.locks.model import DirectSource, KnownByHash, LockedFile, LockedPackage, Selected, Source
@@ -101,8 +101,7 @@ class FileChooser:
         return f"{self.target.platform} {self.target.libc}, Python {self.target.python_minor}"
 
     def _direct(self, package: LockedPackage, source: DirectSource) -> Choice | Problem:
-        hashes: Mapping[str, str] | None = getattr(source, "hashes", None)
-        if hashes is not None and not hashes:
+        if isinstance(source, PackageArchive) and source.path is None and not source.hashes:
             return Problem(
                 code="no-hash",
                 message=f"{_title(package)} is locked by address and without a hash",
@@ -120,6 +119,7 @@ class FileChooser:
         wheels = [file.name[:-4].rsplit("-", 3)[1:] for file in package.files if file.name.endswith(".whl")]
         machine = self.target.platform_tags()
         pythons = {tag.interpreter for tag in self.target.tags} | {tag.abi for tag in self.target.tags}
+        own = "cp" + self.target.python_minor.replace(".", "")
         fits_python = sorted(
             {
                 platform
@@ -131,7 +131,7 @@ class FileChooser:
         fits_platform = sorted(
             {
                 # The right interpreter with another ABI is the free-threaded build, or a debug one.
-                f"{python} with {abi}" if python in pythons else python
+                f"{python} with {abi}" if python == own else python
                 for interpreters, abi, platforms in wheels
                 if {"any", *machine}.intersection(platforms.split("."))
                 for python in interpreters.split(".")
@@ -156,7 +156,8 @@ class FileChooser:
 def _unhashed(package: LockedPackage) -> Problem | None:
     if not package.files:
         what, hint = "without any file and hash", "lock again with a current version of the tool"
-    elif unhashed := [file.name for file in package.files if not file.hashes]:
+    # What lies beside the project is the project's own: uv locks files of a local index without hashes.
+    elif unhashed := [file.name for file in package.files if not file.hashes and file.path is None]:
         what = f"with a file that has no hash: {unhashed[0]}"
         hint = "use an index that tells hashes, and lock again"
     else:

@@ -25,10 +25,9 @@ _Wish = tuple[Need, LockedPackage | None]
 class _ConflictError(Exception):
     """A package that was chosen does not satisfy a later wish."""
 
-    def __init__(self, chosen: LockedPackage, wish: Need) -> None:
+    def __init__(self, chosen: LockedPackage) -> None:
         super().__init__(chosen.name)
         self.chosen = chosen
-        self.wish = wish
 
 
 class Walk:
@@ -75,9 +74,8 @@ class Walk:
             try:
                 return self._run(wishes, banned)
             except _ConflictError as conflict:
+                # Another of its versions may satisfy everybody; the search ends when none is left.
                 banned.add(id(conflict.chosen))
-                if not self._candidates(conflict.wish, banned, None):
-                    raise self._contradiction(conflict) from conflict
 
     def required_by(self, package: LockedPackage) -> tuple[NormalizedName, ...]:
         """Return the names that asked for `package`, sorted."""
@@ -104,7 +102,7 @@ class Walk:
                     continue
                 package = chosen[need.name] = found[0]
             elif all(package is not candidate for candidate in found):
-                raise _ConflictError(package, need)
+                raise _ConflictError(package)
             if asker is not None:
                 self._asked.setdefault(need.name, set()).add(asker.name)
             for extra in (None, *need.extras):
@@ -130,18 +128,20 @@ class Walk:
                 return []
             raise self._missing(need, asker)
         here = [package for package in every if self._belongs(package)]
-        if len(every) > 1:
-            here = [
-                package for package in here if id(package) not in banned and self._satisfies(package, need)
-            ]
-            # Two stable sorts: the newest version first, the default index before others.
-            if len(here) > 1 and need.version is None:
-                here = [package for package in here if self._in_fork(package)]
-            here.sort(key=lambda package: package.source or "")
-            here.sort(key=lambda package: Version(package.version or "0"), reverse=True)
-        if not here and all(self._belongs(package) for package in every) and not banned:
+        if len(every) == 1 or not here:
+            return here
+        fitting = [package for package in here if self._satisfies(package, need)]
+        if not fitting:
             raise self._missing(need, asker)
-        return here
+        left = [package for package in fitting if id(package) not in banned]
+        if not left:
+            raise self._contradiction(fitting[0])
+        if len(left) > 1 and need.version is None:
+            left = [package for package in left if self._in_fork(package)]
+        # Two stable sorts: the newest version first, the default index before others.
+        left.sort(key=lambda package: package.source or "")
+        left.sort(key=lambda package: Version(package.version or "0"), reverse=True)
+        return left
 
     def _belongs(self, package: LockedPackage) -> bool:
         """Tell whether what the package itself says of its environment holds (Poetry 1.0, PDM)."""
@@ -177,11 +177,11 @@ class Walk:
             hint="lock again",
         )
 
-    def _contradiction(self, conflict: _ConflictError) -> LockError:
-        what = " and ".join(str(package.version) for package in self._by_name[conflict.wish.name])
+    def _contradiction(self, package: LockedPackage) -> LockError:
+        what = " and ".join(str(other.version) for other in self._by_name[package.name])
         return LockError(
             "ambiguous-lock",
-            f"{conflict.wish.name} is locked more than once ({what}), and this target asks for more than one",
-            place=conflict.chosen.place,
+            f"{package.name} is locked more than once ({what}), and this target asks for more than one",
+            place=package.place,
             hint="groups or extras that exclude each other were asked for together, or the lock contradicts itself",
         )
