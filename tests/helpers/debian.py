@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import io
 import lzma
+import struct
 import tarfile
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -127,6 +128,22 @@ def _compress(data: bytes, form: str) -> bytes:
     if form == "xz":
         return lzma.compress(data)
     return gzip.compress(data, mtime=0) if form == "gz" else data
+
+
+def elf(soname: str, machine: int = 62, kind: int = 3) -> bytes:
+    """Make a shared object with nothing but a name: a load segment and a dynamic one."""
+    strings = b"\0" + soname.encode() + b"\0"
+    strings_at = 64 + 2 * 56
+    dynamic_at = strings_at + len(strings)
+    tags = [(5, 0x1000 + strings_at), *([(14, 1)] if soname else []), (0, 0)]
+    dynamic = b"".join(struct.pack("<qQ", *tag) for tag in tags)
+    size = dynamic_at + len(dynamic)
+    header = b"\x7fELF\x02\x01\x01".ljust(16, b"\0") + struct.pack(
+        "<HHIQQQIHHHHHH", kind, machine, 1, 0, 64, 0, 0, 64, 56, 2, 0, 0, 0
+    )
+    load = struct.pack("<IIQQQQQQ", 1, 5, 0, 0x1000, 0x1000, size, size, 4096)
+    dyn = struct.pack("<IIQQQQQQ", 2, 6, dynamic_at, 0, 0, len(dynamic), len(dynamic), 8)
+    return header + load + dyn + strings + dynamic
 
 
 @cache

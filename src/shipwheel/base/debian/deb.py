@@ -34,11 +34,10 @@ _XZ_MEMORY: Final = 80 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Control:
-    """A package's control files: the stanza, md5sums (`hash  path` lines) and the names of conffiles."""
+    """What is kept of a package's control files: the stanza, and md5sums as `hash  path` lines."""
 
     stanza: bytes
     md5sums: bytes
-    conffiles: bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,7 +166,7 @@ def _read_control(package: DebianPackage, members: Mapping[str, _Slice]) -> Cont
             check_script(package.name, kind, files[kind])
     stanza = files.get("control", b"")
     _check_stanza(package, stanza)
-    return Control(stanza=stanza, md5sums=files.get("md5sums", b""), conffiles=files.get("conffiles", b""))
+    return Control(stanza=stanza, md5sums=files.get("md5sums", b""))
 
 
 def _check_stanza(package: DebianPackage, stanza: bytes) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from helpers.debian import BuiltDeb, Member, folder, hardlink, make_deb, symlink
+from helpers.debian import BuiltDeb, Member, elf, folder, hardlink, make_deb, symlink
 from shipwheel.base.debian.assemble import assemble_debian
 from shipwheel.base.debian.recipe import layer_keys
 from shipwheel.base.model import DebianPackage, DebianPlatform
@@ -178,6 +178,25 @@ def test_scanners_find_each_package_in_its_layer(tmp_path: Path) -> None:
 def test_sums_are_of_the_files_that_are_there(tmp_path: Path) -> None:
     layer, _ = assemble(tmp_path, *DEBS)
     assert content(layer, "var/lib/dpkg/status.d/base-files.md5sums") == b"aa  etc/debian_version\n"
+
+
+def test_the_loaders_cache_covers_both_layers_and_is_in_the_upper_one(tmp_path: Path) -> None:
+    libc_bin = make_deb(
+        "libc-bin",
+        [
+            Member("./etc/ld.so.conf", b"include /etc/ld.so.conf.d/*.conf\n"),
+            Member("./etc/ld.so.conf.d/x.conf", b"/lib/x86_64-linux-gnu\n"),
+            Member("./usr/sbin/ldconfig", b"\0ldconfig (Debian) stable release version 2\0", 0o755),
+        ],
+    )
+    lower = make_deb("libz", [Member("./lib/x86_64-linux-gnu/libz.so.1", elf("libz.so.1"))])
+    upper = make_deb("libpython3.13", [Member("./usr/lib/libp.so.1", elf("libp.so.1"))])
+    os_layer, python_layer = assemble(tmp_path, *DEBS, libc_bin, lower, upper)
+    assert "etc/ld.so.cache" not in members(os_layer)
+    cache = content(python_layer, "etc/ld.so.cache")
+    assert b"/lib/x86_64-linux-gnu/libz.so.1\0" in cache
+    assert b"/lib/libp.so.1\0" in cache
+    assert cache.endswith(b"ldconfig (Debian) stable release version 2")
 
 
 def test_the_same_packages_give_the_same_bytes_whatever_their_order_and_the_umask(tmp_path: Path) -> None:

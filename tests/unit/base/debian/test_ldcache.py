@@ -4,6 +4,7 @@ import struct
 
 import pytest
 
+from helpers import debian
 from shipwheel.base.debian.ldcache import (
     Library,
     configured_folders,
@@ -13,23 +14,11 @@ from shipwheel.base.debian.ldcache import (
 )
 from shipwheel.base.debian.tree import Node
 
-X86, ARM = 62, 183
+ARM = 183
 
 
-def elf(soname: str, machine: int = X86, kind: int = 3) -> Node:
-    """Make a shared object with nothing but a name: a load segment and a dynamic one."""
-    strings = b"\0" + soname.encode() + b"\0"
-    strings_at = 64 + 2 * 56
-    dynamic_at = strings_at + len(strings)
-    tags = [(5, 0x1000 + strings_at), *([(14, 1)] if soname else []), (0, 0)]
-    dynamic = b"".join(struct.pack("<qQ", *tag) for tag in tags)
-    size = dynamic_at + len(dynamic)
-    header = b"\x7fELF\x02\x01\x01".ljust(16, b"\0") + struct.pack(
-        "<HHIQQQIHHHHHH", kind, machine, 1, 0, 64, 0, 0, 64, 56, 2, 0, 0, 0
-    )
-    load = struct.pack("<IIQQQQQQ", 1, 5, 0, 0x1000, 0x1000, size, size, 4096)
-    dyn = struct.pack("<IIQQQQQQ", 2, 6, dynamic_at, 0, 0, len(dynamic), len(dynamic), 8)
-    return Node(path="x", kind="file", mode=0o644, content=header + load + dyn + strings + dynamic)
+def elf(soname: str, machine: int = 62, kind: int = 3) -> Node:
+    return Node(path="x", kind="file", mode=0o644, content=debian.elf(soname, machine, kind))
 
 
 def library(name: str, *, real: str = "", node: Node | None = None, soname: str | None = None) -> Library:
