@@ -9,7 +9,6 @@ from dataclasses import replace
 from packaging.pylock import PackageArchive, PackageDirectory, PackageSdist, PackageVcs
 from packaging.utils import canonicalize_name
 
-from shipwheel.assemble.image import archive_name
 from shipwheel.assemble.workshop import Workshop
 from shipwheel.base.choose import BaseChoice, choose_base
 from shipwheel.base.model import Base, DebianBase, ImageBase
@@ -26,6 +25,7 @@ from shipwheel.project.model import Project
 from shipwheel.project.reader import read_project
 from shipwheel.wheel.interpreter import NoInterpreter, find_interpreter
 from shipwheel.wheel.keys import planned_bytecode_id
+from shipwheel.wheel.origin import archive_name
 
 # Locked together, so that a laptop and a server of another kind share one file.
 PLATFORMS = ("linux/amd64", "linux/arm64")

@@ -34,6 +34,7 @@ from shipwheel.wheel.archive import open_wheel
 from shipwheel.wheel.bytecode import compile_tree, compile_wheel
 from shipwheel.wheel.interpreter import Interpreter
 from shipwheel.wheel.layer import LayerWheel, write_wheel_layer
+from shipwheel.wheel.origin import archive_name, direct_url
 from shipwheel.wheel.pins import BuildSystem
 from shipwheel.wheel.source import build_project, source_key
 
@@ -303,23 +304,6 @@ def manifest_annotations(plan: BuildPlan) -> dict[str, str]:
 def rfc3339(epoch: int) -> str:
     """Return seconds since 1970 as RFC 3339 in UTC."""
     return datetime.fromtimestamp(epoch, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def direct_url(source: PackageArchive | PackageWheel) -> dict[str, object] | None:
-    """Return direct_url.json's value (PyPA "Recording the Direct URL Origin") for a file by address."""
-    if not isinstance(source, PackageArchive) or source.url is None:
-        return None
-    from shipwheel.net.address import redact
-
-    hashes = dict(sorted(source.hashes.items()))
-    return {"url": redact(source.url), "archive_info": {"hashes": hashes}}
-
-
-def archive_name(source: PackageArchive) -> str:
-    """Return the file name of an archive by address or path."""
-    from urllib.parse import unquote, urlsplit
-
-    return unquote(urlsplit(source.url or source.path or "").path).rpartition("/")[2]
 
 
 def _sha256(path: Path, hashes: Mapping[str, str]) -> str:

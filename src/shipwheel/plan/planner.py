@@ -36,6 +36,7 @@ from shipwheel.project.model import Project
 from shipwheel.project.settings import Settings, UserSettings
 from shipwheel.target import Target
 from shipwheel.wheel.keys import wheel_layer_key
+from shipwheel.wheel.origin import archive_name, direct_url
 
 DEFAULT: Final = "default"
 # They change when the same plan would give other bytes (`assemble.skeleton`, `wheel.bytecode`).
@@ -296,10 +297,17 @@ def _wheel_layer(wheels: list[PlannedWheel], inputs: Inputs, paths: PlannedPaths
             python=inputs.footing.target.python,
             prefix=paths.venv,
             bytecode=inputs.bytecode.interpreter if inputs.bytecode.enabled else None,
+            direct_urls=_direct_urls(wheels, inputs),
         ),
         size=sum(known) if len(known) == len(wheels) else None,
         wheels=wheels,
     )
+
+
+def _direct_urls(wheels: Sequence[PlannedWheel], inputs: Inputs) -> dict[str, dict[str, Any]]:
+    sources = {str(item.name): item.source for item in inputs.selected}
+    origins = ((wheel.hash, direct_url(sources[wheel.name])) for wheel in wheels)
+    return {digest: origin for digest, origin in origins if digest is not None and origin is not None}
 
 
 def _planned_wheel(item: Selected, sizes: Mapping[str, int]) -> PlannedWheel:
@@ -335,7 +343,7 @@ def _source_name(source: object) -> str:
         case PackageDirectory():
             return source.path
         case PackageArchive():
-            return str(source.url or source.path).rpartition("/")[2]
+            return archive_name(source)
     raise TypeError(f"not a source: {source!r}")
 
 
