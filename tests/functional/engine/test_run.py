@@ -15,7 +15,6 @@ from pathlib import Path
 import pytest
 
 from functional.engine.conftest import Way
-from functional.engine.images import CONFIG
 
 
 def test_exit_code_is_the_programs(way: Way) -> None:
@@ -88,6 +87,20 @@ def test_with_the_hosts_network_a_port_answers_on_loopback(way: Way) -> None:
         with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
             assert connection.recv(5) == b"hello"
         assert child.wait(30) == 0
+
+
+def test_exposed_port_answers_on_loopback_without_being_asked_for(way: Way) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    config = replace(way.config, exposed_ports=(f"{port}/tcp",))
+    with way.start("serve", str(port), network="default", config=config) as child:
+        assert _ready(child)
+        with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+            assert connection.recv(5) == b"hello"
+        assert child.wait(30) == 0
+    if way.runner in ("docker", "podman"):
+        replace(way, config=config).forget_image()
 
 
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGHUP", "SIGUSR1", "SIGWINCH"])
@@ -164,7 +177,7 @@ def test_nothing_is_left_after_a_run(way: Way) -> None:
 
 def test_nothing_is_left_when_the_runner_is_killed(way: Way) -> None:
     mark = uuid.uuid4().hex
-    way = replace(way, config=replace(CONFIG, env=(*(CONFIG.env or ()), ("MARK", mark))))
+    way = replace(way, config=replace(way.config, env=(*(way.config.env or ()), ("MARK", mark))))
     with way.start("wait") as child:
         assert _ready(child)
         assert _marked(mark)
@@ -179,7 +192,7 @@ def test_nothing_is_left_when_the_runner_is_killed(way: Way) -> None:
 
 
 def test_writable_root_is_a_copy_of_its_own(way: Way) -> None:
-    config = replace(CONFIG, user="0:0")
+    config = replace(way.config, user="0:0")
     paths = ("/app/x", "/home/nonroot/y")
     assert way.run("write", *paths, read_only=False, config=config).lines == [
         f"{path} written" for path in paths
