@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import os
 import signal
@@ -9,8 +10,9 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 
@@ -18,7 +20,7 @@ from helpers.servers import Change, Drop, Received, Reply, Times, fault_proxy, s
 from shipwheel.cache import Cache
 from shipwheel.errors import IntegrityError, NetworkError, ShipwheelError
 from shipwheel.oci.layout import write_layout
-from shipwheel.oci.model import BytesBlob, Descriptor, Image
+from shipwheel.oci.model import Blob, BytesBlob, Descriptor, Digest, Image, ImageIndex, Platform
 from shipwheel.oci.reference import Reference
 from shipwheel.oci.registry import RegistryClient, Repository, list_tags, pull_image, push_image
 from shipwheel.oci.registry.upload import Uploader
@@ -163,6 +165,42 @@ def test_an_answer_that_is_lost_does_no_harm(
     assert_whole(registry, f"faults/lost-{method.lower()}", image, make_client())
 
 
+@dataclass(frozen=True)
+class ForwardBlob:
+    """A blob that can only be read forward, as a compressed archive's are."""
+
+    blob: Blob
+
+    @property
+    def digest(self) -> Digest:
+        return self.blob.digest
+
+    @property
+    def size(self) -> int:
+        return self.blob.size
+
+    def open(self) -> BinaryIO:
+        class Forward(io.BytesIO):
+            def seekable(self) -> bool:
+                return False
+
+            def seek(self, *_: int) -> int:
+                raise io.UnsupportedOperation("seek")
+
+        with self.blob.open() as file:
+            return Forward(file.read())
+
+
+def test_a_blob_that_cannot_seek_is_pushed_and_resumed(image: Image, client: RegistryClient) -> None:
+    registry = UploadServer(cut_at=2_000_000, cuts=1)
+    large = image.layers[2]
+    with serve(registry) as server:
+        uploader = Uploader(client=client, repository=Repository(registry=server.address, name="app"))
+        uploader.ensure(large.descriptor, ForwardBlob(large.blob))
+    assert [Digest.of(data) for data in registry.blobs.values()] == [large.descriptor.digest]
+    assert len(server.seen("PATCH")) == 2
+
+
 def test_a_limit_on_bodies_is_met_with_smaller_pieces(
     registry: str, image: Image, make_client: MakeClient
 ) -> None:
@@ -242,19 +280,33 @@ def test_an_upload_place_on_another_host_gets_no_credentials(image: Image, make_
 
     def handler(request: Received) -> Reply:
         request.read_body()
-        if "authorization" not in request.headers and "/v2/_" in request.path:
-            return Reply()
+        if "authorization" not in request.headers:
+            return Reply(status=401, headers={"WWW-Authenticate": 'Basic realm="test"'})
         if request.method == "POST":
             return Reply(status=202, headers={"Location": f"{other.url}/upload?state=1"})
         return Reply(status=404 if request.method == "HEAD" else 201)
 
-    environ = {
-        "DOCKER_AUTH_CONFIG": '{"auths": {"127.0.0.1": {"auth": "bWU6czNjcmV0"}}}',
-    }
     with serve(other_handler) as other, serve(handler) as server:
+        environ = {"DOCKER_AUTH_CONFIG": f'{{"auths": {{"{server.address}": {{"auth": "bWU6czNjcmV0"}}}}}}'}
         push_image(make_client(environ), image, Repository(registry=server.address, name="app"), tags=("1",))
+    assert [request for request in server.seen("PUT") if "authorization" in request.headers]
     assert len(other.seen("PUT", "digest=")) == 4
     assert not [request for request in other.received if "authorization" in request.headers]
+
+
+def test_blobs_go_first_then_images_then_the_index_then_tags(
+    registry: str, image: Image, make_client: MakeClient
+) -> None:
+    index = ImageIndex(images=(image, replace(image, platform=Platform.parse("linux/arm64"))))
+    with fault_proxy(registry) as proxy:
+        repository = Repository(registry=proxy.address, name="faults/order")
+        push_image(make_client(), index, repository, tags=("1.0", "latest"))
+    puts = [request.path.rpartition("/")[2] for request in proxy.seen("PUT")]
+    blobs = sum("digest=" in name for name in puts)
+    assert blobs == 5  # three layers, two configs
+    assert all("digest=" in name for name in puts[:blobs])
+    assert set(puts[blobs : blobs + 2]) == {str(each.digest) for each in index.images}
+    assert puts[blobs + 2 :] == [str(index.digest), "1.0", "latest"]
 
 
 # Killed pushes
@@ -382,9 +434,8 @@ def test_other_bytes_than_the_digest_says_are_refused_and_not_kept(
             registry, pushed, client, lambda request: Change(reply=spoil) if part in request.path else None
         )
     assert error.value.code == "wrong-digest"
-    if part == "blobs":
-        config = image.config_blob().digest
-        assert client.cache.file(config.algorithm, config.hex) is None
+    for digest in (image.config_blob().digest, *(layer.descriptor.digest for layer in image.layers)):
+        assert client.cache.file(digest.algorithm, digest.hex) is None
 
 
 def test_a_blob_that_is_shorter_than_the_manifest_says_is_refused(

@@ -31,6 +31,7 @@ _BREAKS: Final = 50
 _MAX_MOUNTS: Final = 3
 # Up to here a blob goes in one request with its digest; sent again when it breaks.
 _AT_ONCE: Final = 4 * 1024 * 1024
+_SKIPPED: Final = 256 * 1024
 # What to try after "413 Content Too Large": a proxy before the registry limits bodies.
 _PIECES: Final = (64 * 1024 * 1024, 16 * 1024 * 1024, 4 * 1024 * 1024, 1024 * 1024)
 _AGAIN: Final = frozenset({404, 408, 416, 429, 500, 502, 503, 504})
@@ -274,7 +275,7 @@ class _Upload:
         def open_slice() -> BinaryIO:
             self._report(start)
             file = self._blob.open()
-            file.seek(start)
+            _skip(file, start)
             return io.BufferedReader(_Slice(file, length, self))
 
         return open_slice
@@ -322,6 +323,14 @@ class _Slice(io.RawIOBase):
     def close(self) -> None:
         self._file.close()
         super().close()
+
+
+def _skip(file: BinaryIO, count: int) -> None:
+    if file.seekable():
+        file.seek(count)
+        return
+    while count and (data := file.read(min(count, _SKIPPED))):  # a compressed archive's member
+        count -= len(data)
 
 
 def _body_headers(length: int) -> dict[str, str]:
