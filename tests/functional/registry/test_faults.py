@@ -431,7 +431,10 @@ def test_other_bytes_than_the_digest_says_are_refused_and_not_kept(
     client = make_client()
     with pytest.raises(IntegrityError) as error:
         pull_through(
-            registry, pushed, client, lambda request: Change(reply=spoil) if part in request.path else None
+            registry,
+            pushed,
+            client,
+            lambda request: Change(reply=spoil) if f"/{part}/" in request.path else None,
         )
     assert error.value.code == "wrong-digest"
     for digest in (image.config_blob().digest, *(layer.descriptor.digest for layer in image.layers)):
