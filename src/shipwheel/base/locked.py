@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import asdict, replace
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from shipwheel.base.inspect import Contents, inspect_image
 from shipwheel.base.model import BaseLayer, ImageBase, ImagePlatform
 from shipwheel.cache import Cache
 from shipwheel.errors import ImageError, TargetError
 from shipwheel.oci.files import BlobSource
 from shipwheel.oci.model import Descriptor, Digest, Layer, Platform
 from shipwheel.oci.read import LoadedImage, read_platform
+
+if TYPE_CHECKING:
+    from shipwheel.base.inspect import Contents
 
 # Part of the key of what was found in an image: counts up when `inspect` finds more or better.
 _INSPECTION: Final = "base-contents/1"
@@ -85,6 +87,9 @@ def _layer(pinned: BaseLayer, source: BlobSource) -> Layer:
 
 
 def _contents(image: LoadedImage, cache: Cache, place: str) -> Contents:
+    # Here, because reading layers takes modules that a build with a locked base has no use for.
+    from shipwheel.base.inspect import Contents, inspect_image
+
     key = f"{_INSPECTION} {image.digest}"
     kept = cache.record(key)
     if isinstance(kept, dict) and kept.keys() == {"python", "libc", "executable"}:
