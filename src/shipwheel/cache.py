@@ -209,11 +209,9 @@ class Cache:
 
 def remove_tree(path: Path) -> None:
     """Remove a folder with all it holds, also where it holds folders without write permission."""
-    for folder, _names, _files in os.walk(path):
+    for folder, _names, _files in os.walk(path):  # does not follow links
         with contextlib.suppress(OSError):
-            os.chmod(folder, 0o700, follow_symlinks=False) if os.chmod in os.supports_follow_symlinks else (
-                Path(folder).chmod(0o700)
-            )
+            Path(folder).chmod(0o700)
     shutil.rmtree(path)
 
 

@@ -13,7 +13,8 @@ from shipwheel.assemble.base import BaseMaker
 from shipwheel.assemble.image import Materials, assemble
 from shipwheel.assemble.workshop import Workshop
 from shipwheel.base.choose import check_python, choose_base, matches_lock
-from shipwheel.base.model import DebianBase
+from shipwheel.base.debian.recipe import RECIPE
+from shipwheel.base.model import Base, DebianBase
 from shipwheel.errors import LockError
 from shipwheel.lockfile import FILE, ShipwheelLock, read_lockfile, write_lockfile
 from shipwheel.locks.find import find_lock
@@ -167,18 +168,29 @@ def ensure_base(found: ShipwheelLock | None, request: Request, workshop: Worksho
     packages = tuple(sorted(project.settings.base.packages))
     # What a machine knows of mirrors decides nothing once a base is locked.
     choices = [choose_base(project, mirror_known=known) for known in (True, False)]
-    if found is not None and any(matches_lock(choice, found.base, packages) for choice in choices):
+    fits = found is not None and any(matches_lock(choice, found.base, packages) for choice in choices)
+    if found is not None and fits and not (older := older_recipe(found.base)):
         return found
     path = project.root / FILE
     if found is None:
         code, message = "no-shipwheel-lock", f"there is no {FILE}"
+    elif fits:
+        code, message = "stale-shipwheel-lock", f"{FILE} was made for recipe {older}, and this is {RECIPE}"
     else:
         code, message = "stale-shipwheel-lock", f"{FILE} has another base than pyproject.toml asks for"
     if request.locked:
         raise LockError(code, message, place=str(path), hint="run: shipwheel lock")
     workshop.progress.said(f"{message}: writing it")
+    if found is not None and fits and isinstance(found.base, DebianBase):
+        # The same packages, put together by newer rules.
+        return replace(found, base=replace(found.base, recipe=RECIPE))
     base = lock_base(choose_base_here(workshop), found, request.platforms, workshop)
     return replace(found, base=base) if found is not None else ShipwheelLock(base=base)
+
+
+def older_recipe(base: Base) -> str | None:
+    """Return the rules that an assembled base was locked for, where they are not this program's."""
+    return base.recipe if isinstance(base, DebianBase) and base.recipe != RECIPE else None
 
 
 def ensure_build_systems(

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from packaging.pylock import PackageArchive, PackageDirectory, PackageSdist, PackageVcs
 from packaging.utils import canonicalize_name
@@ -67,7 +69,35 @@ def _lock_debian(choice: BaseChoice, previous: ShipwheelLock | None, workshop: W
         now=workshop.now,
         previous=before if before is not None and before.suite == choice.name else None,
     )
-    return replace(locked, requested=packages)
+    return replace(_with_sha1(locked, workshop), requested=packages)
+
+
+def _with_sha1(base: DebianBase, workshop: Workshop) -> DebianBase:
+    """Return the base with each package's SHA-1, by which an archive of old versions serves files.
+
+    Debian's indexes have not told it for years, so the packages are downloaded (and are there when
+    the image is made). Their SHA-256 was checked; this one proves nothing and only finds.
+    """
+    from shipwheel.base.debian.fetch import fetch_packages
+
+    packages = {package.sha256: package for item in base.platforms for package in item.packages}
+    paths = fetch_packages(workshop.http, workshop.cache, base, tuple(packages.values()), workshop.mirrors)
+    sha1 = {digest: _sha1(path) for digest, path in paths.items()}
+    return replace(
+        base,
+        platforms=tuple(
+            replace(
+                item,
+                packages=tuple(replace(package, sha1=sha1[package.sha256]) for package in item.packages),
+            )
+            for item in base.platforms
+        ),
+    )
+
+
+def _sha1(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.sha1(usedforsecurity=False)).hexdigest()
 
 
 def _lock_image(choice: BaseChoice, wanted: Sequence[Platform], workshop: Workshop) -> ImageBase:

@@ -9,12 +9,19 @@ from pathlib import Path
 from typing import BinaryIO
 
 from shipwheel.cache import Cache
-from shipwheel.errors import ProjectError
 from shipwheel.oci.layer import LayerWriter
 from shipwheel.oci.model import Descriptor, Digest
 from shipwheel.oci.tar import Entry
 from shipwheel.plan.model import BuildPlan
-from shipwheel.project.files import SourceFile, copy_files, holds_private_key, list_files
+from shipwheel.project.files import (
+    KEY_WITHIN,
+    SourceFile,
+    copy_files,
+    holds_private_key,
+    list_files,
+    private_key_error,
+)
+from shipwheel.project.ignore import IgnoreFile
 from shipwheel.project.model import Project
 from shipwheel.wheel.bytecode import Bytecode, compile_tree
 from shipwheel.wheel.interpreter import Interpreter
@@ -31,22 +38,14 @@ def source_files(project: Project) -> tuple[SourceFile, ...]:
 
 def check_no_secrets(project: Project, files: Sequence[SourceFile]) -> None:
     """Raise ProjectError `private-key` when a file holds one and `include` does not name it."""
-    from shipwheel.project.ignore import IgnoreFile
-
-    wanted = IgnoreFile.from_gitignore(project.settings.include)
+    meant = IgnoreFile.from_gitignore(project.settings.include)
     for file in files:
-        if file.link is not None or wanted.decide(file.path, is_folder=False):
+        if file.link is not None or meant.decide(file.path, is_folder=False):
             continue
         with (project.root / file.path).open("rb") as stream:
-            # A key is small, and stands at the start of whatever holds it.
-            head = stream.read(_CHUNK)
+            head = stream.read(KEY_WITHIN)
         if holds_private_key(head):
-            raise ProjectError(
-                "private-key",
-                f"{file.path} holds a private key",
-                place=str(project.root / file.path),
-                hint=f'exclude = ["{file.path}"] leaves it out; include = ["{file.path}"] says that you mean it',
-            )
+            raise private_key_error(file.path, str(project.root / file.path))
 
 
 def write_source_layer(

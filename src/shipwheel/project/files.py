@@ -96,6 +96,8 @@ NOT_AT_RUN_TIME: Final = IgnoreFile.from_gitignore(
         "/.github/",
     ]
 )
+# A key is small, and stands at the start of whatever holds it.
+KEY_WITHIN: Final = 256 * 1024
 _PRIVATE_KEY: Final = re.compile(rb"-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY-----")
 
 
@@ -157,6 +159,16 @@ def copy_files(root: Path, files: Sequence[SourceFile], into: Path) -> None:
 def holds_private_key(content: bytes) -> bool:
     """Tell whether `content` has the header of a PEM private key (RFC 7468)."""
     return _PRIVATE_KEY.search(content) is not None
+
+
+def private_key_error(path: str, place: str) -> ProjectError:
+    """Return the refusal of a private key at `path`, with both ways out."""
+    return ProjectError(
+        "private-key",
+        f"{path} holds a private key",
+        place=place,
+        hint=f'exclude = ["{path}"] leaves it out; include = ["{path}"] says that you mean it',
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,13 +5,22 @@ from __future__ import annotations
 import hashlib
 import subprocess
 import tempfile
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from shipwheel.cache import Cache
-from shipwheel.project.files import copy_files, hash_files, list_files
+from shipwheel.project.files import (
+    KEY_WITHIN,
+    copy_files,
+    hash_files,
+    holds_private_key,
+    list_files,
+    private_key_error,
+)
+from shipwheel.project.ignore import IgnoreFile
 from shipwheel.project.model import Project
 from shipwheel.wheel.build import (
     RECIPE,
@@ -94,6 +103,7 @@ def build_project(project: Project, system: BuildSystem, key: str, builder: Buil
         into.mkdir()
         built = build_wheel(tree, BackEnd.of(project.data), env, into, environ=builder.environ)
         content = built.read_bytes()
+        _check_no_private_keys(built, project)
     digest = hashlib.sha256(content).hexdigest()
     with cache.staging() as (staged, file):
         file.write(content)
@@ -101,6 +111,18 @@ def build_project(project: Project, system: BuildSystem, key: str, builder: Buil
         path = cache.add_file(staged, "sha256", digest)
     cache.add_record(f"wheel of {key}", {"filename": built.name, "sha256": digest})
     return BuiltWheel(filename=built.name, path=path, sha256=digest)
+
+
+def _check_no_private_keys(wheel: Path, project: Project) -> None:
+    """Raise ProjectError `private-key` for a key that the back-end took in and `include` does not name."""
+    meant = IgnoreFile.from_gitignore(project.settings.include)
+    with zipfile.ZipFile(wheel) as archive:
+        for info in archive.infolist():
+            if meant.decide(info.filename, is_folder=False) or info.is_dir():
+                continue
+            with archive.open(info) as member:
+                if holds_private_key(member.read(KEY_WITHIN)):
+                    raise private_key_error(info.filename, f"{project.title}'s wheel: {info.filename}")
 
 
 def _stage(project: Project, folder: Path) -> Path:

@@ -330,3 +330,12 @@ def test_a_failing_back_end_shows_its_own_words(bench: Bench) -> None:
     project = bench.project(files={"_back_end.py": broken})
 
     assert "no bananas left" in bench.fails("build", project, code="build-failed", exit_code=9)
+
+
+def test_a_private_key_in_the_wheel_is_refused_unless_meant(bench: Bench) -> None:
+    key = '"""\n-----BEGIN RSA PRIVATE KEY-----\nMIIB\n-----END RSA PRIVATE KEY-----\n"""\n'
+    files = {"app/key.py": key}
+
+    assert "app/key.py" in bench.fails("build", bench.project(files=files), code="private-key", exit_code=3)
+    meant = bench.project(files=files, settings='include = ["app/key.py"]\n', where="meant")
+    assert bench.build(meant)["digest"]
