@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the program with `arguments` (default: the process's); return its exit code."""
     if arguments is None and sys.getfilesystemencoding() != "utf-8":
         # A locale decides how Python reads file names, and those end up in images: names are UTF-8.
-        os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]])
+        os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]])  # noqa: S606 - itself
     words = list(sys.argv[1:] if arguments is None else arguments)
     signal.signal(signal.SIGTERM, _terminate)
     code = _guarded(words)
