@@ -78,9 +78,9 @@ class Walk:
                 banned.add(id(conflict.chosen))
 
     def required_by(self, package: LockedPackage) -> tuple[NormalizedName, ...]:
-        """Return the names that asked for `package`, sorted."""
+        """Return the names that asked for `package`, sorted; the project's own wish has no name."""
         asked = self._asked.get(package.name, set()) | {NormalizedName(name) for name in package.required_by}
-        return tuple(sorted(asked - {package.name}))
+        return tuple(sorted(asked - {package.name, self._root.name}))
 
     def _run(self, wishes: Iterable[_Wish], banned: set[int]) -> dict[NormalizedName, LockedPackage]:
         chosen: dict[NormalizedName, LockedPackage] = {}

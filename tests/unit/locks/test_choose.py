@@ -5,6 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from packaging.pylock import PackageSdist, PackageWheel
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
 from helpers.locks import (
     ALPINE,
     ARM,
@@ -24,10 +28,6 @@ from helpers.locks import (
     target_for,
     wheel,
 )
-from packaging.pylock import PackageSdist, PackageWheel
-from packaging.utils import canonicalize_name
-from packaging.version import Version
-
 from shipwheel.errors import LockError, TargetError
 from shipwheel.locks.choose import name_file
 from shipwheel.locks.model import KnownByHash, Lock, LockedFile, Selected
