@@ -46,9 +46,17 @@ class Cache:
         self.root = root / _FORMAT
         self._fresh = fresh
         self._made: set[Path] = set()
-        with _host_errors(self.root):
-            for part in ("files", "records", "folders", "tmp"):
-                (self.root / part).mkdir(parents=True, exist_ok=True)
+        try:
+            with _host_errors(self.root):
+                for part in ("files", "records", "folders", "tmp"):
+                    (self.root / part).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise HostError(
+                "cannot-write",
+                f"there can be no cache here: {error.strerror}",
+                place=str(error.filename or self.root),
+                hint="choose another folder with SHIPWHEEL_CACHE_DIR",
+            ) from error
 
     @classmethod
     def default(cls, environ: Mapping[str, str], *, fresh: bool = False) -> Self:

@@ -33,7 +33,7 @@ class ShipwheelLock:
     """The content of shipwheel.lock; `sizes` maps `sha256:<hex>` to bytes."""
 
     base: Base
-    build_systems: Sequence[BuildSystem] = ()
+    build_systems: tuple[BuildSystem, ...] = ()
     sizes: Mapping[str, int] = field(default_factory=dict)
 
     def build_system(self, requires: Sequence[str]) -> BuildSystem | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -19,7 +18,7 @@ class DebianArchive:
     inrelease: str
     date: str
     valid_until: str | None = None
-    signers: Sequence[str] = ()
+    signers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,8 +51,8 @@ class DebianPlatform:
     python: str
     libc: str
     executable: str
-    packages: Sequence[DebianPackage]
-    omissions: Sequence[Omission] = ()
+    packages: tuple[DebianPackage, ...]
+    omissions: tuple[Omission, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,9 +64,9 @@ class DebianBase:
 
     suite: str
     recipe: str
-    archives: Sequence[DebianArchive]
-    platforms: Sequence[DebianPlatform]
-    requested: Sequence[str] = ()
+    archives: tuple[DebianArchive, ...]
+    platforms: tuple[DebianPlatform, ...]
+    requested: tuple[str, ...] = ()
     kind: Literal["debian"] = "debian"
 
 
@@ -94,8 +93,8 @@ class ImagePlatform:
     python: str
     libc: str
     executable: str
-    layers: Sequence[BaseLayer]
-    env: Sequence[str] = ()
+    layers: tuple[BaseLayer, ...]
+    env: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,7 +104,7 @@ class ImageBase:
     kind: Literal["registry", "layout"]
     reference: str
     digest: str
-    platforms: Sequence[ImagePlatform]
+    platforms: tuple[ImagePlatform, ...]
 
 
 Base = DebianBase | ImageBase

@@ -152,7 +152,7 @@ def plan_schema() -> dict[str, Any]:
     """Return the JSON schema (2020-12) of a plan."""
     import msgspec
 
-    schema = msgspec.json.schema(BuildPlan)
+    schema = msgspec.json.decode(msgspec.json.encode(msgspec.json.schema(BuildPlan)))
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "$id": "https://shipwheel.invalid/schemas/plan-1.json",

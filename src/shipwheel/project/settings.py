@@ -97,7 +97,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="kebab", forbid
 
 def settings_schema() -> dict[str, Any]:
     """Return the JSON schema (2020-12) of `[tool.shipwheel]`; unknown keys do not fit it."""
-    schema = msgspec.json.schema(Settings)
+    # Defaults come as Python's values: a tuple is no JSON.
+    schema = msgspec.json.decode(msgspec.json.encode(msgspec.json.schema(Settings)))
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "$id": SCHEMA_ID, **schema}
 
 

@@ -304,7 +304,9 @@ def _uv(arguments: Sequence[str], stdin: str, environ: Mapping[str, str], index:
         for name in ("UV_CACHE_DIR", "UV_NATIVE_TLS", "UV_SYSTEM_CERTS")
         if name in environ
     }
-    env |= kept | {"UV_NO_PROGRESS": "1"} | dict(index.environ)
+    # The machine's certificates, as everywhere else; both of uv's names for that, older and newer.
+    defaults = {"UV_NO_PROGRESS": "1", "UV_NATIVE_TLS": "true", "UV_SYSTEM_CERTS": "true"}
+    env |= defaults | kept | dict(index.environ)
     with tempfile.TemporaryDirectory() as folder:
         done = subprocess.run(
             [_find_uv(), *arguments],

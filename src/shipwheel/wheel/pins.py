@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 
@@ -12,7 +11,7 @@ class BuildPin:
 
     name: str
     version: str
-    hashes: Sequence[str]
+    hashes: tuple[str, ...]
     marker: str | None = None
 
 
@@ -20,5 +19,5 @@ class BuildPin:
 class BuildSystem:
     """What builds the project's own wheel: the requirements as declared, and what they came to."""
 
-    requires: Sequence[str]
-    pins: Sequence[BuildPin]
+    requires: tuple[str, ...]
+    pins: tuple[BuildPin, ...]

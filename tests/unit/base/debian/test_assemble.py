@@ -61,7 +61,7 @@ def locked(packages: Sequence[DebianPackage]) -> DebianPlatform:
         python="3.13.5",
         libc="glibc 2.41",
         executable="/usr/bin/python3.13",
-        packages=packages,
+        packages=tuple(packages),
     )
 
 

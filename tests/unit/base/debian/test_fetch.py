@@ -15,11 +15,11 @@ DEB = make_deb("hello")
 BASE = DebianBase(
     suite="trixie",
     recipe="debian/1",
-    archives=[
+    archives=(
         DebianArchive(name="trixie", inrelease="sha256:00", date="2026-09-12T07:55:41Z"),
         DebianArchive(name="trixie-security", inrelease="sha256:00", date="2026-11-21T00:53:03Z"),
-    ],
-    platforms=[],
+    ),
+    platforms=(),
 )
 SNAPSHOT = "https://snapshot.example"
 BOTH = Mirrors(main=MIRROR, security=SECURITY, snapshot=SNAPSHOT)
