@@ -71,6 +71,10 @@ requirements: .venv/.dev ## Rewrite the hashed requirements (UPGRADE=1: the newe
 	$(COMPILE) pyproject.toml requirements/runtime.in -o requirements/runtime.txt
 	$(COMPILE) pyproject.toml requirements/runtime.in requirements/dev.in -c requirements/runtime.txt -o requirements/dev.txt
 
+.PHONY: reference
+reference: .venv/.dev ## Rewrite docs/reference from the code
+	$(BIN)/python scripts/make-reference.py
+
 .PHONY: clean
 clean: ## Remove what was made here: .venv, caches, the demo's images
 	rm -rf .venv .demo examples/*/shipwheel.lock .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build
