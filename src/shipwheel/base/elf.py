@@ -6,18 +6,9 @@ import struct
 from dataclasses import dataclass
 from typing import Final
 
+from shipwheel.oci.machine import ARCHITECTURES, machine_of
+
 _PT_INTERP: Final = 3
-# ELF e_machine, with class and byte order where they tell apart → OCI architecture (Go's GOARCH).
-_MACHINES: Final = {
-    (62, 64, "<"): "amd64",
-    (183, 64, "<"): "arm64",
-    (40, 32, "<"): "arm",
-    (3, 32, "<"): "386",
-    (21, 64, "<"): "ppc64le",
-    (22, 64, ">"): "s390x",
-    (243, 64, "<"): "riscv64",
-    (258, 64, "<"): "loong64",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +26,6 @@ def parse_elf(data: bytes) -> Elf | None:
     bits = 32 if data[4] == 1 else 64
     order = "<" if data[5] == 1 else ">"
     try:
-        (machine,) = struct.unpack_from(f"{order}H", data, 18)
         (table,) = struct.unpack_from(f"{order}{'I' if bits == 32 else 'Q'}", data, 28 if bits == 32 else 32)
         size, count = struct.unpack_from(f"{order}HH", data, 42 if bits == 32 else 54)
         loader = None
@@ -46,7 +36,8 @@ def parse_elf(data: bytes) -> Elf | None:
                 loader = data[offset : offset + length].rstrip(b"\0").decode()
     except (struct.error, UnicodeDecodeError):
         return None
-    return Elf(_MACHINES.get((machine, bits, order)), loader)
+    machine = machine_of(data)
+    return Elf(machine if machine in ARCHITECTURES else None, loader)
 
 
 def _segment(data: bytes, at: int, bits: int, order: str) -> tuple[int, int]:

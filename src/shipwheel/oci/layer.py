@@ -16,11 +16,14 @@ from typing import BinaryIO, Final
 from zlib_ng import zlib_ng
 
 from shipwheel.errors import ImageError, IntegrityError
+from shipwheel.oci.machine import HEAD, machine_of
 from shipwheel.oci.model import LAYER_GZIP, Descriptor, Digest, FileBlob, Layer
 from shipwheel.oci.tar import END_OF_ARCHIVE, Entry, padding, render_header
 
 # Part of every layer's key: it changes whenever the same entries would give other bytes.
 RECIPE: Final = f"layer/1+zlib-ng/{zlib_ng.ZLIBNG_VERSION}"
+# On a layer's descriptor: the processors that its programs and libraries are for, comma-separated.
+MACHINES: Final = "io.shipwheel.layer.machines"
 CHUNK: Final = 256 * 1024
 _LEVEL: Final = 6
 # A deflate stream shorter than this goes in with its neighbours: a member costs 18 bytes and a dictionary.
@@ -44,15 +47,18 @@ class LayerWriter:
         self._paths: set[str] = set()
         self._pending = bytearray()
         self._compressor: _Member | None = None
+        self._machines: set[str] = set()
 
     def add(self, entry: Entry, content: bytes | Iterable[bytes] = b"") -> None:
         """Write `entry` with `content`, compressed here."""
         self._start(entry)
-        length = 0
+        length, head = 0, b""
         for chunk in (content,) if isinstance(content, bytes) else content:
             length += len(chunk)
+            head += chunk[: HEAD - len(head)]
             self._compress(chunk)
         self._check_length(entry, length)
+        self._note_machine(head)
         self._compress(padding(length))
 
     def add_deflated(self, entry: Entry, stream: Iterable[bytes], *, crc32: int) -> None:
@@ -64,9 +70,10 @@ class LayerWriter:
         self._start(entry)
         self._end_member()
         self._write(_MEMBER_HEADER)
-        crc, length = 0, 0
+        crc, length, head = 0, 0, b""
         for raw, plain in inflate(stream, limit=entry.size):
             self._write(raw)
+            head += plain[: HEAD - len(head)]
             self._tar_hash.update(plain)
             crc = zlib_ng.crc32(plain, crc)
             length += len(plain)
@@ -74,15 +81,21 @@ class LayerWriter:
         if crc != crc32:
             raise IntegrityError("bad-deflate", f"{entry.path}: CRC-32 is {crc:08x}, not {crc32:08x}")
         self._write(struct.pack("<LL", crc, length & 0xFFFFFFFF))
+        self._note_machine(head)
         self._compress(padding(length))
 
     def finish(self) -> tuple[Descriptor, Digest]:
-        """End the archive; return the blob's descriptor and the tar's digest."""
+        """End the archive; return the blob's descriptor and the tar's digest.
+
+        Where the layer holds programs or libraries (ELF), the descriptor's annotation `MACHINES` tells
+        the processors they are for.
+        """
         self._compress(END_OF_ARCHIVE)
         self._end_member()
         self._file.flush()
         digest = Digest("sha256", self._blob_hash.hexdigest())
-        descriptor = Descriptor(media_type=LAYER_GZIP, digest=digest, size=self._size)
+        machines = {MACHINES: ",".join(sorted(self._machines))} if self._machines else {}
+        descriptor = Descriptor(media_type=LAYER_GZIP, digest=digest, size=self._size, annotations=machines)
         return descriptor, Digest("sha256", self._tar_hash.hexdigest())
 
     def _start(self, entry: Entry) -> None:
@@ -90,6 +103,11 @@ class LayerWriter:
             raise ImageError("duplicate-path", f"a layer holds {entry.path} twice")
         self._paths.add(entry.path)
         self._compress(render_header(entry))
+
+    def _note_machine(self, head: bytes) -> None:
+        machine = machine_of(head)
+        if machine is not None:
+            self._machines.add(machine)
 
     def _check_length(self, entry: Entry, length: int) -> None:
         expected = entry.size if entry.kind == "file" else 0
