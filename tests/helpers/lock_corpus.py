@@ -11,7 +11,7 @@ import sys
 import tomllib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, Final
 
@@ -110,6 +110,7 @@ def with_expectation() -> list[Specimen]:
     return [specimen for specimen in specimens() if specimen.meta is not None]
 
 
+@cache
 def known_hashes() -> dict[str, str]:
     """`sha256:…` by file name, of every TOML lock in the corpus."""
     found: dict[str, str] = {}
