@@ -7,7 +7,7 @@ the root as a runtime's kernel would. Writes nothing; `unpack` does.
 from __future__ import annotations
 
 import tarfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -30,7 +30,7 @@ class Node:
     layer that spoke of it last. "other" is a device or a pipe.
     """
 
-    __slots__ = ("children", "kind", "layer", "link", "mode", "mtime", "size", "source")
+    __slots__ = ("children", "gid", "kind", "layer", "link", "mode", "mtime", "size", "source", "uid")
 
     def __init__(
         self, kind: NodeKind, layer: int, *, mode: int = 0o755, info: tarfile.TarInfo | None = None
@@ -42,6 +42,8 @@ class Node:
         self.mtime = int(info.mtime) if info is not None and 0 <= info.mtime < 2**33 else 0
         self.size = info.size if info is not None and kind == "file" else 0
         self.link = info.linkname if info is not None and kind == "symlink" else ""
+        # A folder that no entry speaks of is root's, as runtimes make it.
+        self.uid, self.gid = (0, 0) if info is None else (info.uid, info.gid)
         self.source: tuple[int, int] | None = None
         self.children: dict[str, Node] = {}
 
@@ -130,10 +132,17 @@ def find_files(
     return read_tree(layers).read_files(paths, max_size=max_size)
 
 
-def read_tree(layers: Sequence[Layer], *, limits: Limits = DEFAULT_LIMITS) -> Tree:
+# Told of each entry: the layer's number, the entry's, what its header says, and the file's content.
+Visit = Callable[[int, int, tarfile.TarInfo, Iterator[bytes | memoryview]], None]
+
+
+def read_tree(
+    layers: Sequence[Layer], *, limits: Limits = DEFAULT_LIMITS, visit: Visit | None = None
+) -> Tree:
     """Read all layers to their end, checking them, and return the filesystem they make.
 
-    `limits` are for all layers together. Raises ImageError `unsafe-path`, `broken-hard-link`,
+    `limits` are for all layers together. `visit` sees every entry on the way, those of whiteouts and
+    of files that a later layer replaces too; what it leaves of a content is skipped. Raises ImageError `unsafe-path`, `broken-hard-link`,
     `symlink-loop`, and all that `layer_read` raises.
     """
     root = Node("directory", -1)
@@ -149,6 +158,8 @@ def read_tree(layers: Sequence[Layer], *, limits: Limits = DEFAULT_LIMITS) -> Tr
                         error.code, error.problems[0].message, place=f"layer {layer.descriptor.digest}"
                     ) from error
                 entries -= 1
+                if visit is not None:
+                    visit(number, ordinal, info, stream.chunks(info.size if info.isreg() else 0))
             size -= stream.tell()
     return Tree(root, tuple(layers))
 
@@ -168,7 +179,7 @@ def _add(root: Node, layer: int, ordinal: int, info: tarfile.TarInfo) -> None:
     parts = split_path(info.name)
     if not parts:
         if info.isdir():
-            root.mode = info.mode & 0o7777
+            root.mode, root.uid, root.gid = info.mode & 0o7777, info.uid, info.gid
         return
     parent = _folder(root, parts[:-1], layer)
     name = parts[-1]
