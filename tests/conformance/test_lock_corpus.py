@@ -13,6 +13,7 @@ from itertools import groupby
 from pathlib import Path
 
 import pytest
+from packaging.pylock import PackageDirectory
 
 from helpers.lock_corpus import (
     CORPUS,
@@ -30,8 +31,7 @@ from helpers.lock_corpus import (
     uv,
     with_expectation,
 )
-from helpers.tools import missingfrom packaging.pylock import PackageDirectory
-
+from helpers.tools import missing
 from shipwheel.errors import LockError, ShipwheelError
 from shipwheel.locks.export import to_pylock
 from shipwheel.locks.fresh import check_fresh
