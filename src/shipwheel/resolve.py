@@ -25,7 +25,6 @@ from shipwheel.project.files import list_files
 from shipwheel.project.hints import web_hints
 from shipwheel.project.model import Project
 from shipwheel.project.reader import read_project
-from shipwheel.wheel.interpreter import NoInterpreter, find_interpreter
 from shipwheel.wheel.keys import planned_bytecode_id
 from shipwheel.wheel.origin import archive_name
 
@@ -171,6 +170,8 @@ def plan_bytecode(project: Project, base: Base, footing: Footing, workshop: Work
         own = here == footing.target.platform
         reason = f"the image's own CPython {version}" + ("" if own else f", as it is for {here}")
         return PlannedBytecode(enabled=True, interpreter=planned_bytecode_id(version), reason=reason)
+    from shipwheel.wheel.interpreter import NoInterpreter, find_interpreter
+
     found = find_interpreter(version, search_path=workshop.environ.get("PATH", ""))
     if isinstance(found, NoInterpreter):
         return PlannedBytecode(enabled=False, interpreter=None, reason=str(found))

@@ -44,13 +44,15 @@ class Output:
 
 def write_output(image: Image | ImageIndex, output: Output, reference: Reference) -> None:
     """Write `image` under `reference` (with a tag) to `output`."""
+    if output.kind == "oci":
+        from shipwheel.oci.layout import write_layout
+
+        write_layout(Path(output.path), image, ref_name=reference.tag)
+        return
     from shipwheel.oci.archive import write_docker_archive, write_oci_archive
-    from shipwheel.oci.layout import write_layout
 
     destination = sys.stdout.buffer if output.path == "-" else Path(output.path)
-    if output.kind == "oci":
-        write_layout(Path(output.path), image, ref_name=reference.tag)
-    elif output.kind == "oci-archive":
+    if output.kind == "oci-archive":
         write_oci_archive(destination, image, ref_name=reference.tag)
     else:
         write_docker_archive(destination, image, tags=[reference])

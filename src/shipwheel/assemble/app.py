@@ -6,7 +6,7 @@ import posixpath
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from shipwheel.cache import Cache
 from shipwheel.oci.layer import LayerWriter
@@ -23,8 +23,10 @@ from shipwheel.project.files import (
 )
 from shipwheel.project.ignore import IgnoreFile
 from shipwheel.project.model import Project
-from shipwheel.wheel.bytecode import Bytecode, compile_tree
-from shipwheel.wheel.interpreter import Interpreter
+
+if TYPE_CHECKING:
+    from shipwheel.wheel.bytecode import Bytecode
+    from shipwheel.wheel.interpreter import Interpreter
 
 RECIPE = "source/1"
 _CHUNK = 256 * 1024
@@ -59,6 +61,8 @@ def write_source_layer(
     mtime: int,
 ) -> tuple[Descriptor, Digest]:
     """Write the project's files below the working folder, owned by root, with their bytecode."""
+    from shipwheel.wheel.bytecode import compile_tree
+
     files = source_files(project)
     check_no_secrets(project, files)
     workdir = plan.paths.workdir.strip("/")

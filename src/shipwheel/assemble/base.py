@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from shipwheel.assemble.workshop import Once, Workshop
 from shipwheel.base.model import Base, DebianBase, DebianPlatform, ImageBase
@@ -11,14 +12,16 @@ from shipwheel.errors import HostError
 from shipwheel.oci.model import Layer, Platform
 from shipwheel.plan.base import footing_key, locked_platform, plan_footing
 from shipwheel.plan.host import host_platform
-from shipwheel.wheel.interpreter import Interpreter, NoInterpreter, Root, find_interpreter
+
+if TYPE_CHECKING:
+    from shipwheel.wheel.interpreter import Interpreter, Root
 
 
 class BaseMaker:
     """The base of one image. Nothing is fetched or unpacked before something needs it."""
 
     def __init__(self, base: Base, platform: Platform, workshop: Workshop) -> None:
-        self._base = base
+        self.base = base
         self._platform = platform
         self._workshop = workshop
         self._footing = plan_footing(base, platform)
@@ -37,6 +40,8 @@ class BaseMaker:
         The base's own may be that of the same version for this machine's platform. Raises HostError
         `no-interpreter` when it does not run here; another one would give other bytes under one key.
         """
+        from shipwheel.wheel.interpreter import Interpreter, NoInterpreter, find_interpreter
+
         root = None if of_host else self._runnable_root()
         search_path = self._workshop.environ.get("PATH", "")
         found = find_interpreter(self._footing.target.python, root=root, search_path=search_path)
@@ -51,14 +56,16 @@ class BaseMaker:
         )
 
     def _runnable_root(self) -> Root | None:
+        from shipwheel.wheel.interpreter import Root
+
         here = host_platform()
         if here is None:
             return None
         if here == self._platform:
             return Root(path=self.root(), executable=self._footing.executable)
-        if all(item.platform != str(here) for item in self._base.platforms):
+        if all(item.platform != str(here) for item in self.base.platforms):
             return None
-        twin = BaseMaker(self._base, here, self._workshop)
+        twin = BaseMaker(self.base, here, self._workshop)
         if twin._footing.target.python != self._footing.target.python:
             return None
         return Root(path=twin.root(), executable=twin._footing.executable)
@@ -70,20 +77,18 @@ class BaseMaker:
         layers = [layer for layer in found if layer is not None]
         if len(layers) == len(plans):
             for plan, layer in zip(plans, layers, strict=True):
-                workshop.progress.finished(
-                    plan.key or "", plan.name, note="cached", size=layer.descriptor.size
-                )
+                workshop.tell_found(plan.key or "", plan.name, layer)
             return layers
-        locked = locked_platform(self._base, self._platform)
-        if isinstance(self._base, DebianBase) and isinstance(locked, DebianPlatform):
-            return self._assemble_debian(self._base, locked)
+        locked = locked_platform(self.base, self._platform)
+        if isinstance(self.base, DebianBase) and isinstance(locked, DebianPlatform):
+            return self._assemble_debian(self.base, locked)
         return self._open_image()
 
     def _open_image(self) -> list[Layer]:
         from shipwheel.base.layout import open_layout_layers
         from shipwheel.base.registry import open_registry_layers
 
-        base, workshop = self._base, self._workshop
+        base, workshop = self.base, self._workshop
         if not isinstance(base, ImageBase):
             raise AssertionError("a base is Debian's or an image")  # noqa: TRY004 - cannot be
         if base.kind == "layout":

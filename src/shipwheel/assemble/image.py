@@ -1,4 +1,7 @@
-"""`BuildPlan` → `Image`: every layer found in the cache or made, in the plan's order."""
+"""`BuildPlan` → `Image`: every layer found in the cache or made, in the plan's order.
+
+What writes layers is imported where a layer is written: most builds find nearly all of theirs.
+"""
 
 from __future__ import annotations
 
@@ -10,33 +13,31 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from packaging.pylock import PackageArchive, PackageDirectory, PackageWheel
-from packaging.utils import NormalizedName
+from packaging.utils import NormalizedName, canonicalize_name
 
 from shipwheel.assemble.app import RECIPE as SOURCE_RECIPE
-from shipwheel.assemble.app import write_source_layer
 from shipwheel.assemble.base import BaseMaker
-from shipwheel.assemble.skeleton import skeleton_entries
 from shipwheel.assemble.workshop import Once, Workshop
 from shipwheel.errors import BuildError, ImageError
 from shipwheel.locks.model import Selected
 from shipwheel.oci.layer import RECIPE as LAYER_RECIPE
-from shipwheel.oci.layer import LayerWriter
 from shipwheel.oci.model import Descriptor, Digest, Image, Layer, Platform, RunConfig
 from shipwheel.oci.tar import DEFAULT_MTIME
+from shipwheel.plan.inputs import INPUTS_ANNOTATION, layer_inputs
 from shipwheel.plan.model import BuildPlan, LayerPlan
 from shipwheel.project.model import Project
 from shipwheel.project.reader import read_project
 from shipwheel.project.settings import MAX_LAYERS
-from shipwheel.wheel.archive import open_wheel
-from shipwheel.wheel.bytecode import compile_tree, compile_wheel
-from shipwheel.wheel.interpreter import Interpreter
-from shipwheel.wheel.layer import LayerWheel, write_wheel_layer
 from shipwheel.wheel.origin import archive_name, direct_url
 from shipwheel.wheel.pins import BuildSystem
 from shipwheel.wheel.source import build_project, source_key
+
+if TYPE_CHECKING:
+    from shipwheel.wheel.interpreter import Interpreter
+    from shipwheel.wheel.layer import LayerWheel
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +68,8 @@ class _Assembly:
         self._selected = {item.name: item for item in materials.selected}
         self._interpreter = Once(self._find_interpreter)
         self._stop = threading.Event()
+        # What the first-party layers are made of, by layer name, known once their files were read.
+        self._own_inputs: dict[str, Mapping[str, str]] = {}
 
     def image(self) -> Image:
         # Layers of the base come as one, everything else on its own; wheels are what takes time.
@@ -76,8 +79,10 @@ class _Assembly:
         pool = ThreadPoolExecutor(max_workers=min(8, 2 + (os.cpu_count() or 1)))
         try:
             base = pool.submit(self._materials.base.layers)
-            made: list[Future[Layer]] = [pool.submit(self._make, layer) for layer in upper]
-            layers = [*base.result(), *(future.result() for future in made)]
+            made: list[Future[Layer]] = [pool.submit(self._upper_layer, layer) for layer in upper]
+            below = [layer for layer in plan.layers if layer.kind == "base"]
+            layers = [self._base_layer(*pair) for pair in zip(below, base.result(), strict=True)]
+            layers += [future.result() for future in made]
         except BaseException:
             # What was not begun is dropped, downloads end, and nobody waits for a network that hangs.
             self._stop.set()
@@ -99,6 +104,27 @@ class _Assembly:
             annotations=manifest_annotations(plan),
         )
 
+    def _base_layer(self, planned: LayerPlan, layer: Layer) -> Layer:
+        # A foreign image's layers stay as they are; `base.inspect` looked at its Python.
+        return self._described(planned, layer) if KEY_ANNOTATION in layer.descriptor.annotations else layer
+
+    def _upper_layer(self, planned: LayerPlan) -> Layer:
+        return self._described(planned, self._make(planned))
+
+    def _described(self, planned: LayerPlan, layer: Layer) -> Layer:
+        """Return the layer with what it is made of; it must hold no program for another machine."""
+        project = self._workshop.project
+        check_machines(
+            layer,
+            Platform.parse(self._plan.platform),
+            name=project.title if planned.kind == "app" else planned.name,
+            allowed={canonicalize_name(name) for name in project.settings.foreign_binaries},
+            cache=self._workshop.cache,
+        )
+        inputs = layer_inputs(self._plan, planned, self._materials.base.base)
+        inputs = replace(inputs, settings={**inputs.settings, **self._own_inputs.get(planned.name, {})})
+        return layer.with_annotations({INPUTS_ANNOTATION: inputs.render()})
+
     def _make(self, layer: LayerPlan) -> Layer:
         match layer.kind:
             case "bytecode":
@@ -118,6 +144,9 @@ class _Assembly:
         key = _required(layer)
 
         def write(file: BinaryIO) -> tuple[Descriptor, Digest]:
+            from shipwheel.oci.layer import LayerWriter
+            from shipwheel.wheel.bytecode import compile_tree
+
             root = self._materials.base.root()
             writer = LayerWriter(file)
             interpreter = self._needed_interpreter()
@@ -145,6 +174,11 @@ class _Assembly:
         key = _required(layer)
 
         def write(file: BinaryIO) -> tuple[Descriptor, Digest]:
+            from shipwheel.assemble.book import KEY_ANNOTATION
+from shipwheel.assemble.machines import check_machines
+from shipwheel.assemble.skeleton import skeleton_entries
+            from shipwheel.oci.layer import LayerWriter
+
             writer = LayerWriter(file)
             files = self._materials.base.files(("etc/passwd", "etc/group"))
             for entry, content in skeleton_entries(self._plan, files):
@@ -168,6 +202,10 @@ class _Assembly:
                 raise AssertionError(f"{wheel.name} is not a folder")  # noqa: TRY004 - the plan promised
             projects.append(read_project(self._workshop.project.root / source.path))
         keys = {project.root: source_key(project, self._system(project)) for project in projects}
+        self._own_inputs[layer.name] = {
+            f"files of {project.title}": hashlib.sha256(keys[project.root].encode()).hexdigest()[:12]
+            for project in projects
+        }
 
         def write(file: BinaryIO) -> tuple[Descriptor, Digest]:
             built = [self._built_wheel(project, keys[project.root]) for project in projects]
@@ -181,10 +219,13 @@ class _Assembly:
         sources = source_key(project, system)
         mtime = self._plan.epoch or DEFAULT_MTIME
         key = self._content_key("app", sources, str(mtime), SOURCE_RECIPE)
+        self._own_inputs[layer.name] = _app_inputs(project, sources, mtime)
 
         def write(file: BinaryIO) -> tuple[Descriptor, Digest]:
             if project.package_mode:
                 return self._write_wheels([self._built_wheel(project, sources)], file, mtime=mtime)
+            from shipwheel.assemble.app import write_source_layer
+
             return write_source_layer(
                 project,
                 self._plan,
@@ -200,6 +241,8 @@ class _Assembly:
     def _write_wheels(
         self, wheels: Sequence[LayerWheel], file: BinaryIO, *, mtime: int = DEFAULT_MTIME
     ) -> tuple[Descriptor, Digest]:
+        from shipwheel.wheel.layer import write_wheel_layer
+
         plan = self._plan
         written = write_wheel_layer(
             wheels, prefix=plan.paths.venv, python=plan.python.version, file=file, mtime=mtime
@@ -213,6 +256,9 @@ class _Assembly:
         return written.descriptor, written.diff_id
 
     def _locked_wheel(self, name: NormalizedName) -> LayerWheel:
+        from shipwheel.wheel.archive import open_wheel
+        from shipwheel.wheel.layer import LayerWheel
+
         item = self._selected[name]
         source = item.source
         if isinstance(source, PackageArchive | PackageWheel):
@@ -227,6 +273,9 @@ class _Assembly:
         )
 
     def _built_wheel(self, project: Project, sources: str) -> LayerWheel:
+        from shipwheel.wheel.archive import open_wheel
+        from shipwheel.wheel.layer import LayerWheel
+
         system = self._system(project)
         if system is None:
             raise AssertionError(f"{project.title} is no package")
@@ -238,6 +287,8 @@ class _Assembly:
         interpreter = self._interpreter()
         if interpreter is None:
             return item
+        from shipwheel.wheel.bytecode import compile_wheel
+
         compiled = compile_wheel(
             item.wheel,
             interpreter=interpreter,
@@ -275,6 +326,20 @@ class _Assembly:
         if interpreter is None:
             raise AssertionError("a bytecode layer is planned only where there is an interpreter")
         return interpreter
+
+
+def _app_inputs(project: Project, sources: str, mtime: int) -> dict[str, str]:
+    # `source_key`: recipe, hash of the files, the build tools' id, what version control says.
+    recipe, files, tools, described = f"{sources} ".split(" ", 3)
+    found = {
+        "build recipe": recipe,
+        "files": files[:12],
+        "build tools": tools[:12],
+        "version control": described.strip(),
+        "version": project.version or "",
+        "date": str(mtime),
+    }
+    return {name: value for name, value in found.items() if value}
 
 
 def run_config(plan: BuildPlan) -> RunConfig:

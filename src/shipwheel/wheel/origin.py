@@ -8,7 +8,6 @@ from urllib.parse import unquote, urlsplit
 from packaging.pylock import PackageArchive
 
 from shipwheel.locks.model import Source
-from shipwheel.net.address import redact
 
 
 def archive_name(source: PackageArchive) -> str:
@@ -23,5 +22,7 @@ def direct_url(source: Source) -> dict[str, Any] | None:
     """
     if not isinstance(source, PackageArchive) or source.url is None:
         return None
+    from shipwheel.net.address import redact
+
     hashes = dict(sorted(source.hashes.items()))
     return {"url": redact(source.url), "archive_info": {"hashes": hashes}}
