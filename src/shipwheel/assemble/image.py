@@ -20,6 +20,8 @@ from packaging.utils import NormalizedName, canonicalize_name
 
 from shipwheel.assemble.app import RECIPE as SOURCE_RECIPE
 from shipwheel.assemble.base import BaseMaker
+from shipwheel.assemble.book import KEY_ANNOTATION
+from shipwheel.assemble.machines import check_machines
 from shipwheel.assemble.workshop import Once, Workshop
 from shipwheel.errors import BuildError, ImageError
 from shipwheel.locks.model import Selected
@@ -174,9 +176,7 @@ class _Assembly:
         key = _required(layer)
 
         def write(file: BinaryIO) -> tuple[Descriptor, Digest]:
-            from shipwheel.assemble.book import KEY_ANNOTATION
-from shipwheel.assemble.machines import check_machines
-from shipwheel.assemble.skeleton import skeleton_entries
+            from shipwheel.assemble.skeleton import skeleton_entries
             from shipwheel.oci.layer import LayerWriter
 
             writer = LayerWriter(file)

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Generic, TypeVar
 
+from shipwheel.assemble.book import KEY_ANNOTATION, LayerBook
 from shipwheel.cache import Cache
+from shipwheel.oci.layer import MACHINES
 from shipwheel.oci.model import Descriptor, Digest, FileBlob, Layer
 from shipwheel.progress import Progress
 from shipwheel.project.model import Project
@@ -28,13 +30,15 @@ if TYPE_CHECKING:
     from shipwheel.wheel.indexes import Indexes
 
 T = TypeVar("T")
-# The annotation that a manifest's layers carry, so that a machine with an empty cache knows them again.
-KEY_ANNOTATION = "io.shipwheel.layer.key"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Workshop:
-    """The machine as seen by one run: `now` has a time zone, `home` is the user's folder."""
+    """The machine as seen by one run: `now` has a time zone, `home` is the user's folder.
+
+    `insecure` names registries that may be asked over plain http; `book` knows layers of images pushed
+    before.
+    """
 
     project: Project
     cache: Cache
@@ -42,6 +46,8 @@ class Workshop:
     home: Path
     now: datetime
     progress: Progress
+    insecure: frozenset[str] = frozenset()
+    book: LayerBook = field(default_factory=LayerBook)
 
     @cached_property
     def http(self) -> Http:
@@ -93,25 +99,31 @@ class Workshop:
         """Speaks to registries, with the logins that Docker's and Podman's configuration hold."""
         from shipwheel.oci.registry.client import RegistryClient
 
-        return RegistryClient.from_environ(self.environ, self.http, self.cache)
+        return RegistryClient.from_environ(self.environ, self.http, self.cache, insecure=self.insecure)
 
     def find_layer(self, key: str, *, title: str) -> Layer | None:
-        """Return the layer made for `key` before, or None."""
-        record = self.cache.record(f"layer {key}")
-        if record is None:
+        """Return the layer made for `key` before, here or in an image that was pushed, or None."""
+        if (found := self._cached_layer(key, title)) is not None:
+            self.book.note(key, "cache")
+            return found
+        offered = self.book.find(key)
+        if offered is None:
             return None
-        digest = Digest.parse(record["digest"])
-        path = self.cache.file(digest.algorithm, digest.hex)
-        if path is None or path.stat().st_size != record["size"]:
-            return None
-        return _layer(record, path, key, title)
+        layer, where = offered
+        self.book.note(key, where)
+        return replace(layer, created_by=_created_by(title))
+
+    def tell_found(self, key: str, title: str, layer: Layer) -> None:
+        """Say that a layer was found."""
+        note = "cached" if self.book.origin(key) == "cache" else "reused"
+        self.progress.finished(key, title, note=note, size=layer.descriptor.size)
 
     def make_layer(
         self, key: str, title: str, write: Callable[[BinaryIO], tuple[Descriptor, Digest]]
     ) -> Layer:
         """Return the layer for `key`: the one made before, or one that `write` writes now."""
         if (found := self.find_layer(key, title=title)) is not None:
-            self.progress.finished(key, title, note="cached", size=found.descriptor.size)
+            self.tell_found(key, title, found)
             return found
         self.progress.started(key, title)
         with self.cache.staging() as (staged, file):
@@ -125,6 +137,17 @@ class Workshop:
             raise TypeError("only a layer in a file can be moved")
         return self._keep(layer.blob.path, key, title, layer.descriptor, layer.diff_id)
 
+    def _cached_layer(self, key: str, title: str) -> Layer | None:
+        record = self.cache.record(f"layer {key}")
+        # Records of older versions do not tell what the layer's programs are for.
+        if record is None or "machines" not in record:
+            return None
+        digest = Digest.parse(record["digest"])
+        path = self.cache.file(digest.algorithm, digest.hex)
+        if path is None or path.stat().st_size != record["size"]:
+            return None
+        return _layer(record, path, key, title)
+
     def _keep(self, staged: Path, key: str, title: str, descriptor: Descriptor, diff_id: Digest) -> Layer:
         path = self.cache.add_file(staged, descriptor.digest.algorithm, descriptor.digest.hex)
         record = {
@@ -132,8 +155,10 @@ class Workshop:
             "size": descriptor.size,
             "diff_id": str(diff_id),
             "media_type": descriptor.media_type,
+            "machines": descriptor.annotations.get(MACHINES, ""),
         }
         self.cache.add_record(f"layer {key}", record)
+        self.book.note(key, "made")
         self.progress.finished(key, title, note="made", size=descriptor.size)
         return _layer(record, path, key, title)
 
@@ -157,18 +182,23 @@ def uv_options(indexes: Indexes) -> IndexOptions:
 
 
 def _layer(record: Mapping[str, Any], path: Path, key: str, title: str) -> Layer:
+    machines = {MACHINES: record["machines"]} if record["machines"] else {}
     descriptor = Descriptor(
         media_type=record["media_type"],
         digest=Digest.parse(record["digest"]),
         size=record["size"],
-        annotations={KEY_ANNOTATION: key},
+        annotations={KEY_ANNOTATION: key, **machines},
     )
     return Layer(
         descriptor=descriptor,
         diff_id=Digest.parse(record["diff_id"]),
         blob=FileBlob(path, descriptor.digest, descriptor.size),
-        created_by=f"shipwheel: {title}",
+        created_by=_created_by(title),
     )
+
+
+def _created_by(title: str) -> str:
+    return f"shipwheel: {title}"
 
 
 class Once(Generic[T]):

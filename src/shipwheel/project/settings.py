@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import types
 from collections.abc import Mapping
-from typing import Annotated, Any, Final, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 from msgspec import Meta
@@ -66,6 +66,53 @@ class LayerSettings(msgspec.Struct, frozen=True, kw_only=True, rename="kebab", f
     buckets: Annotated[int, Meta(ge=1, le=100, description="Layers that the remaining wheels share")] = 30
 
 
+class TagSettings(msgspec.Struct, frozen=True, kw_only=True, rename="kebab", forbid_unknown_fields=True):
+    """Which tags `--tags auto` and `shipwheel tags` give."""
+
+    release: Annotated[
+        Literal["git-tag", "always"],
+        Meta(description="What gets the version's tags: commits with a git tag, or every commit"),
+    ] = "git-tag"
+    git_tag: Annotated[
+        str, Meta(pattern=r"\{version\}", description="How git tags name versions; without v too by default")
+    ] = "v{version}"
+    floating: Annotated[
+        tuple[Literal["minor", "major", "latest"], ...],
+        Meta(description="Tags that follow the newest release: 1.4, 1 and latest"),
+    ] = ("minor", "major", "latest")
+    branch: Annotated[bool, Meta(description="Tag the branch's name")] = True
+    pull_request: Annotated[bool, Meta(description="Tag pull requests as pr-7")] = True
+    commit: Annotated[bool, Meta(description="Tag the commit as sha-0123456789ab")] = True
+    immutable: Annotated[
+        bool, Meta(description="The registry lets no tag move: give only those that never do")
+    ] = False
+    dirty: Annotated[bool, Meta(description="Tag a working tree with changes that no commit has")] = False
+    git_labels: Annotated[
+        bool,
+        Meta(description="Label the image with commit and repository; each commit is then another image"),
+    ] = False
+
+
+class DockerfileSettings(
+    msgspec.Struct, frozen=True, kw_only=True, rename="kebab", forbid_unknown_fields=True
+):
+    """What only the Dockerfile road knows of: its base image, its tools, its dev and test stages."""
+
+    image: Annotated[
+        str | None, Meta(description="Image to stand on where the native base is no registry image")
+    ] = None
+    plugins: Annotated[
+        tuple[str, ...], Meta(description="Packages beside Poetry or PDM, as poetry-plugin-pypi-mirror")
+    ] = ()
+    dev_packages: Annotated[
+        tuple[str, ...], Meta(description="Debian packages of the dev stage, beside sudo")
+    ] = ("git", "iputils-ping", "wget")
+    sudo: Annotated[bool, Meta(description="Whether the dev stage's user may become root")] = True
+    test: Annotated[
+        tuple[str, ...] | None, Meta(description="What the test stage runs; by default pytest or unittest")
+    ] = None
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="kebab", forbid_unknown_fields=True):
     """The table `[tool.shipwheel]`; everything is optional."""
 
@@ -89,7 +136,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="kebab", forbid
     exclude: Annotated[tuple[str, ...], Meta(description="Files to leave out (gitignore patterns)")] = ()
     layers: Annotated[LayerSettings, Meta(description="How wheels are spread over layers")] = LayerSettings()
     bytecode: Annotated[bool, Meta(description="Compile Python files ahead")] = True
+    dockerfile: Annotated[DockerfileSettings, Meta(description="The Dockerfile road alone")] = (
+        DockerfileSettings()
+    )
+    foreign_binaries: Annotated[
+        tuple[str, ...], Meta(description="Packages that may bring programs for other processors")
+    ] = ()
     name: Annotated[str | None, Meta(description="The image's name, as registry.example/team/app")] = None
+    tags: Annotated[TagSettings, Meta(description="Which tags an image gets")] = TagSettings()
     platforms: Annotated[
         tuple[str, ...], Meta(description="Platforms to build, as linux/arm64; else this machine's")
     ] = ()

@@ -1,0 +1,57 @@
+"""What one run knows of layers beside the cache: those of images made before, and where each came from."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from shipwheel.oci.model import Layer
+    from shipwheel.plan.inputs import LayerInputs
+
+# The annotation that a manifest's layers carry, so that a machine with an empty cache knows them again.
+KEY_ANNOTATION: Final = "io.shipwheel.layer.key"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PastImage:
+    """What is known of an image made before: `where` it is, its layers by key, and what they were made of."""
+
+    where: str
+    layers: Mapping[str, Layer]
+    inputs: Sequence[LayerInputs]
+
+
+class LayerBook:
+    """What one run knows of layers beside the cache. Thread-safe.
+
+    Holds the layers of past images, and notes for each layer of this run where it came from.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._offered: dict[str, tuple[Layer, str]] = {}
+        self._origins: dict[str, str] = {}
+
+    def offer(self, image: PastImage) -> None:
+        """Take the layers of `image`; those of images offered before come first."""
+        with self._lock:
+            for key, layer in image.layers.items():
+                self._offered.setdefault(key, (layer, image.where))
+
+    def find(self, key: str) -> tuple[Layer, str] | None:
+        """Return the layer with `key` and where it is."""
+        with self._lock:
+            return self._offered.get(key)
+
+    def note(self, key: str, origin: str) -> None:
+        """Remember where a layer came from: `made`, `cache`, or the image that has it."""
+        with self._lock:
+            self._origins.setdefault(key, origin)
+
+    def origin(self, key: str) -> str | None:
+        """Return where the layer came from."""
+        with self._lock:
+            return self._origins.get(key)

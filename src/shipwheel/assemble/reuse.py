@@ -1,0 +1,88 @@
+"""Layers of images pushed before, so that a machine with an empty cache makes only what changed.
+
+A manifest's layers carry their keys as annotations, and its config their diff_ids: a layer is known
+whole before one byte of it is here, and a push to the same registry never needs one. What is taken
+from an image is trusted as whoever may write its tag is trusted.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import BinaryIO
+
+from shipwheel.assemble.book import KEY_ANNOTATION, PastImage
+from shipwheel.errors import ImageError, NetworkError
+from shipwheel.oci.layer import MACHINES
+from shipwheel.oci.model import Layer, Platform
+from shipwheel.oci.read import LoadedImage, read_platform
+from shipwheel.oci.reference import Reference
+from shipwheel.oci.registry.client import RegistryClient, Repository
+from shipwheel.oci.registry.pull import OnBytes, RegistryBlob, RegistrySource, resolve
+from shipwheel.plan.inputs import INPUTS_ANNOTATION, LayerInputs
+
+
+class ReusedBlob(RegistryBlob):
+    """A layer of a past image, downloaded when it is opened."""
+
+    __slots__ = ()
+
+    def open(self) -> BinaryIO:
+        """Open it; raises NetworkError `layer-is-gone` when its registry has lost it."""
+        try:
+            return super().open()
+        except NetworkError as error:
+            if error.code != "registry-unknown":
+                raise
+            raise NetworkError(
+                "layer-is-gone",
+                "an image that layers are reused from has lost one of them",
+                place=f"{self.repository}@{self.digest}",
+                hint="--no-cache makes every layer anew",
+            ) from error
+
+
+def read_past_image(
+    client: RegistryClient, reference: Reference, platform: Platform, *, on_bytes: OnBytes | None = None
+) -> PastImage | None:
+    """Return what the image that `reference` names now has for `platform`; None without such an image.
+
+    Fetches manifest and config alone. Raises NetworkError, ImageError, IntegrityError.
+    """
+    try:
+        descriptor = resolve(client, reference)
+    except NetworkError as error:
+        if error.code == "registry-unknown":
+            return None
+        raise
+    repository = Repository.of(reference)
+    try:
+        image = read_platform(descriptor, RegistrySource(client, repository), platform)
+    except ImageError as error:
+        if error.code == "no-such-platform":
+            return None
+        raise
+    return _past_image(image, f"{reference}", client, repository, on_bytes)
+
+
+def _past_image(
+    image: LoadedImage,
+    where: str,
+    client: RegistryClient,
+    repository: Repository,
+    on_bytes: OnBytes | None,
+) -> PastImage:
+    layers: dict[str, Layer] = {}
+    inputs = []
+    for layer in image.layers:
+        annotations = layer.descriptor.annotations
+        if (found := LayerInputs.parse(annotations.get(INPUTS_ANNOTATION, ""))) is not None:
+            inputs.append(found)
+        key = annotations.get(KEY_ANNOTATION)
+        if key is None:
+            continue
+        # What this run would say of the layer itself, and nothing that another version said of it.
+        kept = {name: annotations[name] for name in (KEY_ANNOTATION, MACHINES) if name in annotations}
+        descriptor = replace(layer.descriptor, annotations=kept)
+        blob = ReusedBlob(client, repository, descriptor, on_bytes)
+        layers[key] = replace(layer, descriptor=descriptor, blob=blob)
+    return PastImage(where=where, layers=layers, inputs=tuple(inputs))
