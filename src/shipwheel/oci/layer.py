@@ -21,7 +21,7 @@ from shipwheel.oci.model import LAYER_GZIP, Descriptor, Digest, FileBlob, Layer
 from shipwheel.oci.tar import END_OF_ARCHIVE, Entry, padding, render_header
 
 # Part of every layer's key: it changes whenever the same entries would give other bytes.
-RECIPE: Final = f"layer/1+zlib-ng/{zlib_ng.ZLIBNG_VERSION}"
+RECIPE: Final = f"layer/2+zlib-ng/{zlib_ng.ZLIBNG_VERSION}"
 # On a layer's descriptor: the processors that its programs and libraries are for, comma-separated.
 MACHINES: Final = "io.shipwheel.layer.machines"
 CHUNK: Final = 256 * 1024

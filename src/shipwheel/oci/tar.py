@@ -13,8 +13,9 @@ from shipwheel.errors import ImageError
 
 BLOCK: Final = 512
 END_OF_ARCHIVE: Final = b"\0" * (2 * BLOCK)
-# What files get when no epoch is given. 1 and not 0: several tools take 0 for "not set".
-DEFAULT_MTIME: Final = 1
+# What files get when no epoch is given: 2 January 1980. Zip knows no earlier year, and a day later is
+# 1980 in every time zone, so that programs can pack their own files.
+DEFAULT_MTIME: Final = 315_619_200
 
 Kind = Literal["file", "directory", "symlink", "hardlink"]
 _TYPEFLAG: Final[dict[Kind, bytes]] = {

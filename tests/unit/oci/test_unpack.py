@@ -21,6 +21,7 @@ from helpers.images import (
 )
 from shipwheel.errors import HostError, ShipwheelError
 from shipwheel.oci.model import Digest, Layer
+from shipwheel.oci.tar import DEFAULT_MTIME
 from shipwheel.oci.unpack import unpack_image, unpack_layers
 
 
@@ -60,7 +61,7 @@ def test_files_folders_and_links_are_what_the_layers_say(tmp_path: Path) -> None
     assert (root / "app").samefile(root / "bin/app")
     assert (root / "away").readlink() == Path("/etc/hostname")
     assert (mode(root / "bin/app"), mode(root / "bin/more")) == (0o755, 0o640)
-    assert (root / "bin/app").stat().st_mtime == 1
+    assert (root / "bin/app").stat().st_mtime == DEFAULT_MTIME
 
 
 def test_setuid_is_dropped_and_folders_can_be_removed_again(tmp_path: Path) -> None:

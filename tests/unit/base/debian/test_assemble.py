@@ -14,6 +14,7 @@ from shipwheel.base.debian.recipe import layer_keys
 from shipwheel.base.model import DebianPackage, DebianPlatform
 from shipwheel.errors import IntegrityError, LockError
 from shipwheel.oci.model import Layer
+from shipwheel.oci.tar import DEFAULT_MTIME
 from shipwheel.oci.validate import validate_layer
 
 BASE = make_deb(
@@ -109,7 +110,7 @@ def test_entries_are_sorted_owned_by_root_and_dated_alike(tmp_path: Path) -> Non
     for layer in assemble(tmp_path, *DEBS):
         infos = members(layer)
         assert list(infos) == sorted(infos)
-        assert {(info.uid, info.gid, info.mtime) for info in infos.values()} == {(0, 0, 1)}
+        assert {(info.uid, info.gid, info.mtime) for info in infos.values()} == {(0, 0, DEFAULT_MTIME)}
 
 
 def test_folders_are_named_before_what_is_in_them(tmp_path: Path) -> None:
