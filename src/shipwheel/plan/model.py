@@ -11,6 +11,7 @@ from typing import Any, Final, Literal
 
 SCHEMA: Final = "shipwheel.plan/1"
 
+Installer = Literal["poetry", "uv", "pdm", "pip"]
 LayerKind = Literal["base", "bytecode", "skeleton", "wheel", "wheels", "first-party", "app"]
 
 
@@ -109,8 +110,70 @@ class LayerPlan:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedPins:
+    """Packages that a step of a Dockerfile installs: what was asked for, and pip's requirements with hashes.
+
+    `version` is the one of the first package asked for.
+    """
+
+    requires: Sequence[str]
+    version: str
+    requirements: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedMember:
+    """A first-party project: `folder` below the context ("" for the context itself).
+
+    `build_system` counts in `DockerfilePlan.build_systems`; None for source that is copied.
+    """
+
+    name: str
+    folder: str
+    build_system: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DockerfilePlan:
+    """What the Dockerfile road needs beside the rest of the plan. Paths are below the build context.
+
+    `image` is the base's name with tag, `digest` its pin (None: taken as the tag is on the day).
+    `context` leads from the project's folder to the context ("." or as "../.."), `folder` back.
+    `launcher` is pipx, which installs the tool (None for uv and pip); `manifests` are the files that
+    decide what is installed. `private_index` tells that the lock names an index other than the default.
+    """
+
+    image: str
+    digest: str | None
+    installer: Installer
+    lock_kind: str
+    context: str
+    folder: str
+    lock: str
+    manifests: Sequence[str]
+    launcher: PlannedPins | None
+    tool: PlannedPins | None
+    wheel_tools: PlannedPins
+    build_systems: Sequence[PlannedPins]
+    members: Sequence[PlannedMember]
+    packages: Sequence[str] = ()
+    build_packages: Sequence[str] = ()
+    dev_packages: Sequence[str] = ()
+    groups: Sequence[str] = ()
+    extras: Sequence[str] = ()
+    dev_requirements: str | None = None
+    sudo: bool = True
+    test: Sequence[str] = ()
+    services: Sequence[str] = ()
+    private_index: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BuildPlan:
-    """An image for one platform. `hints` are things a person may want to know; they decide nothing."""
+    """An image for one platform. `hints` are things a person may want to know; they decide nothing.
+
+    `dockerfile` is there where the plan is for the Dockerfile road.
+    """
 
     project: str
     version: str | None
@@ -132,6 +195,7 @@ class BuildPlan:
     bytecode: PlannedBytecode
     layers: Sequence[LayerPlan]
     hints: Sequence[str] = ()
+    dockerfile: DockerfilePlan | None = None
     schema: Literal["shipwheel.plan/1"] = "shipwheel.plan/1"
 
     @property
