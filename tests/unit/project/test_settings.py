@@ -30,6 +30,17 @@ FULL: dict[str, object] = {
     "layers": {"alone": 40, "buckets": 20},
     "bytecode": False,
     "name": "registry.example/team/shop",
+    "tags": {
+        "release": "always",
+        "git-tag": "shop-{version}",
+        "floating": ["latest"],
+        "branch": False,
+        "pull-request": False,
+        "commit": False,
+        "immutable": True,
+        "dirty": True,
+        "git-labels": True,
+    },
     "platforms": ["linux/amd64", "linux/arm64"],
 }
 
@@ -42,6 +53,8 @@ def test_every_setting_is_read() -> None:
     assert settings.user.uid == 1000
     assert settings.stop_signal == "SIGINT"
     assert settings.cmd == ()
+    assert settings.tags.floating == ("latest",)
+    assert settings.tags.git_tag == "shop-{version}"
     assert Settings().cmd is None
     assert {name.replace("_", "-") for name in Settings.__struct_fields__} == set(FULL)
 
@@ -68,6 +81,9 @@ def test_an_unknown_key_is_refused_with_the_one_that_was_meant() -> None:
         {"python": "2.7"},
         {"bytecode": "yes"},
         {"layers": {"alone": 90, "buckets": 90}},
+        {"tags": {"release": "sometimes"}},
+        {"tags": {"floating": ["patch"]}},
+        {"tags": {"git-tag": "v1"}},
     ],
 )
 def test_values_of_the_wrong_kind_are_refused(table: dict[str, object]) -> None:
