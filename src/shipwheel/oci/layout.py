@@ -43,7 +43,7 @@ _REF_NAME: Final = re.compile(
 )
 # A blob of this size that is there already is hashed before it is trusted; of a larger one, only the
 # size is compared: hashing 150 MB again would be most of a rebuild that changes nothing.
-_HASH_UP_TO: Final = 1024 * 1024
+_HASH_UP_TO: Final = 256 * 1024
 
 
 @dataclass(frozen=True, slots=True)

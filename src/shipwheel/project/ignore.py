@@ -8,16 +8,32 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Final, Self
+
+_WILD: Final = frozenset("*?[\\")
 
 
 @dataclass(frozen=True, slots=True)
 class Pattern:
-    """One line: what it matches, whether it takes back (`!`), and whether it is for folders alone."""
+    """One line: what it matches, whether it takes back (`!`), and whether it is for folders alone.
 
-    regex: re.Pattern[str]
+    `text` is a regular expression for a whole path, or a path without wildcards, which is most of them
+    and compared as it is; `anywhere` lets that stand below any folder.
+    """
+
+    text: str | re.Pattern[str]
     negated: bool
     folders_only: bool
+    anywhere: bool = False
+
+    def matches(self, path: str) -> bool:
+        """Tell whether the whole of `path` is matched."""
+        if isinstance(self.text, re.Pattern):
+            return self.text.fullmatch(path) is not None
+        if not path.endswith(self.text):
+            return False
+        extra = len(path) - len(self.text)
+        return extra == 0 or (self.anywhere and path[extra - 1] == "/")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +71,7 @@ class IgnoreFile:
         if self.above:
             path = f"{self.above}/{path}"
         for pattern in reversed(self.patterns):
-            if (is_folder or not pattern.folders_only) and pattern.regex.fullmatch(path):
+            if (is_folder or not pattern.folders_only) and pattern.matches(path):
                 return not pattern.negated
         return None
 
@@ -85,6 +101,8 @@ def _git_pattern(line: str) -> Pattern | None:
     if not line:
         return None
     anchored = "/" in line
+    if _WILD.isdisjoint(line):
+        return Pattern(line.lstrip("/"), negated, folders_only, anywhere=not anchored)
     body = _translate(line.lstrip("/"))
     return Pattern(re.compile(body if anchored else f"(?:.*/)?{body}", re.DOTALL), negated, folders_only)
 
