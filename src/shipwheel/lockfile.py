@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import os
 import tempfile
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
+import tomli
 
 from shipwheel.base.model import Base, DebianBase, ImageBase
 from shipwheel.errors import HostError, LockError
@@ -48,10 +48,10 @@ def read_lockfile(path: Path) -> ShipwheelLock | None:
     Raises LockError: invalid-toml, bad-shipwheel-lock, newer-shipwheel-lock.
     """
     try:
-        data = tomllib.loads(path.read_bytes().decode())
+        data = tomli.loads(path.read_bytes().decode())
     except FileNotFoundError:
         return None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomli.TOMLDecodeError, UnicodeDecodeError) as error:
         raise LockError(
             "invalid-toml", str(error), place=str(path), hint="delete it and run: shipwheel lock"
         ) from error
