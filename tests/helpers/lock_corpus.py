@@ -170,9 +170,10 @@ def run_tool(tool: str, arguments: Sequence[str], folder: Path, environment: Pat
     }
     if environment is not None:
         environ["VIRTUAL_ENV"] = str(environment)
-    command = (
-        [uv(), *arguments] if tool == "uv" else [uv(), "tool", "run", "-p", sys.executable, tool, *arguments]
-    )
+    # PDM 2.29 does not bound these two, and their newest releases lack what PDM calls.
+    extra = ["--with", "hishel<1.2", "--with", "unearth<0.18"] if tool == "pdm" else []
+    fetched = [uv(), "tool", "run", "-p", sys.executable, *extra, tool]
+    command = [uv(), *arguments] if tool == "uv" else [*fetched, *arguments]
     answer = subprocess.run(command, cwd=folder, env=environ, capture_output=True, text=True, check=False)
     if answer.returncode != 0:
         raise RuntimeError(f"{tool} {' '.join(arguments)}: {answer.stdout[-500:]}{answer.stderr[-500:]}")
@@ -200,7 +201,10 @@ def requirement_pins(output: str, target: Target) -> set[Pin]:
         if not text or text.startswith(("#", "-", ".")):
             continue
         requirement = Requirement(text)
-        if requirement.marker is None or requirement.marker.evaluate(environment):
+        # What comes from a folder has no version to compare.
+        if requirement.url is None and (
+            requirement.marker is None or requirement.marker.evaluate(environment)
+        ):
             found.add((canonicalize_name(requirement.name), str(requirement.specifier).removeprefix("==")))
     return found
 
