@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Sequence
 
 from packaging.utils import NormalizedName
@@ -88,6 +87,8 @@ def select_extras(lock: Lock, root: Root, selection: Selection) -> frozenset[Nor
 
 
 def _unknown(what: str, name: str, known: Sequence[str], lock: Lock) -> UsageError:
+    import difflib
+
     close = difflib.get_close_matches(name, known, n=1)
     there = f"there are: {', '.join(known)}" if known else f"there is no {what} at all"
     return UsageError(

@@ -6,7 +6,6 @@ are made from them (`settings_schema`), and `read_settings` obeys them.
 
 from __future__ import annotations
 
-import difflib
 import types
 from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin, get_type_hints
@@ -195,6 +194,8 @@ def _read_table(kind: Any, table: Mapping[str, Any], key: str, file: str, proble
 
 
 def _unknown(name: str, known: Mapping[str, Any], key: str, file: str) -> Problem:
+    import difflib
+
     close = difflib.get_close_matches(name.replace("_", "-"), known, n=1, cutoff=0.5)
     hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(sorted(known))}"
     message = f"there is no setting {name} in [{key}]"
