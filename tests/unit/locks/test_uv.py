@@ -176,6 +176,21 @@ def test_conflicting_extras_cannot_be_had_together_not_even_indirectly(tmp_path:
         assert caught.value.code == "conflicting-extras"
 
 
+def test_a_wish_may_switch_on_the_extra_that_its_own_marker_asks_for(tmp_path: Path) -> None:
+    lock = read(
+        tmp_path,
+        app(
+            more=f"[package.optional-dependencies]\ncpu = [{ENGINE[0]}]\ngpu = [{ENGINE[1]}]\n"
+            "[package.dev-dependencies]\n"
+            'bench = [{ name = "app", extra = ["cpu"], marker = "extra == \'extra-3-app-cpu\'" }]\n',
+        ),
+        uv_package("engine", "1"),
+        uv_package("engine", "2"),
+        more=CONFLICTS,
+    )
+    assert chosen(lock, wanted=selection(groups=["bench"])) == ["engine 1"]
+
+
 def test_a_platform_outside_the_supported_ones_is_refused(tmp_path: Path) -> None:
     lock = read(tmp_path, app(), more="supported-markers = [\"platform_machine == 'x86_64'\"]\n")
     assert chosen(lock) == []
