@@ -44,7 +44,7 @@ class Cache:
     def __init__(self, root: Path, *, fresh: bool = False) -> None:
         """Use `root`; with `fresh`, records and folders made before are not seen (files still are)."""
         self.root = root / _FORMAT
-        self._fresh = fresh
+        self.fresh = fresh
         self._made: set[Path] = set()
         try:
             with _host_errors(self.root):
@@ -106,7 +106,7 @@ class Cache:
     def record(self, key: str) -> Any | None:
         """Return the JSON value kept under `key`, or None."""
         path = self._record_path(key)
-        if self._fresh and path not in self._made:
+        if self.fresh and path not in self._made:
             return None
         try:
             data = json.loads(path.read_bytes())
@@ -134,7 +134,7 @@ class Cache:
     def folder(self, key: str) -> Path | None:
         """Return the folder kept under `key`, or None."""
         path = self._folder_path(key)
-        if (self._fresh and path not in self._made) or not path.is_dir():
+        if (self.fresh and path not in self._made) or not path.is_dir():
             return None
         with contextlib.suppress(PermissionError):
             os.utime(path)
@@ -156,7 +156,7 @@ class Cache:
         path = self._folder_path(key)
         with _host_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            if path.is_dir() and self._fresh and path not in self._made:
+            if path.is_dir() and self.fresh and path not in self._made:
                 doomed = Path(tempfile.mkdtemp(dir=self.root / "tmp")) / "replaced"
                 with contextlib.suppress(FileNotFoundError):
                     path.rename(doomed)

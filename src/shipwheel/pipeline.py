@@ -10,12 +10,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from shipwheel.assemble.base import BaseMaker
+from shipwheel.assemble.book import PastImage
 from shipwheel.assemble.image import Materials, assemble
 from shipwheel.assemble.workshop import Workshop
 from shipwheel.base.choose import check_python, choose_base, matches_lock
 from shipwheel.base.debian.recipe import RECIPE
 from shipwheel.base.model import Base, DebianBase
-from shipwheel.errors import LockError
+from shipwheel.engine.load import EngineName, Loaded, load_image
+from shipwheel.errors import LockError, UsageError
 from shipwheel.lockfile import FILE, ShipwheelLock, read_lockfile, write_lockfile
 from shipwheel.locks.find import find_lock
 from shipwheel.locks.fresh import check_fresh
@@ -25,6 +27,7 @@ from shipwheel.locks.select import select_packages
 from shipwheel.oci.model import Image, ImageIndex, Platform
 from shipwheel.oci.reference import Reference
 from shipwheel.plan.base import plan_footing
+from shipwheel.plan.host import host_platform
 from shipwheel.plan.model import BuildPlan
 from shipwheel.plan.planner import Inputs, locked_hash, plan_image
 from shipwheel.project.model import Project
@@ -34,10 +37,12 @@ from shipwheel.resolve import (
     lock_base,
     plan_bytecode,
     project_hints,
-    refuse_unbuilt,
     with_settings,
 )
-from shipwheel.ship import Output, write_output
+from shipwheel.ship.explain import LayerStory, explain_image
+from shipwheel.ship.output import Output, write_output
+from shipwheel.ship.previous import learn_local, learn_named, learn_replaced, remember_build
+from shipwheel.ship.push import PushReport, check_pushable, push
 from shipwheel.wheel.build import BackEnd
 from shipwheel.wheel.pins import BuildSystem
 from shipwheel.wheel.source import pin_build_system
@@ -48,13 +53,18 @@ class Request:
     """What the caller wants: which platforms, which dependencies, and how strict about locks.
 
     `locked`: shipwheel.lock must be there and fit. `frozen`: the project's lock is taken as it is,
-    fresh or stale. `epoch` in seconds since 1970 dates the image and the app's files.
+    fresh or stale. `epoch` in seconds since 1970 dates the image and the app's files. `references` are
+    the image's names (default: the project's own), each pushed to with `push`. `cache_from` are images
+    that lend their layers; None: those that a push replaces. `load` names the engine to load into.
     """
 
     platforms: Sequence[Platform]
     selection: Selection = field(default_factory=Selection)
-    reference: Reference | None = None
+    references: Sequence[Reference] = ()
     output: Output | None = None
+    push: bool = False
+    load: EngineName | None = None
+    cache_from: Sequence[Reference] | None = None
     locked: bool = False
     frozen: bool = False
     epoch: int = 0
@@ -72,32 +82,67 @@ class Planned:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Built:
-    """The images, one a platform, what they were planned as, and the name they go by."""
+    """The images, one a platform, what they were planned as, and the name they go by.
+
+    `references` are all names, `stories` tell of each image's layers where they came from, `pushed` and
+    `loaded` what became of the image.
+    """
 
     image: Image | ImageIndex
     images: Sequence[Image]
     plans: Sequence[BuildPlan]
     reference: Reference
+    references: Sequence[Reference]
+    stories: Sequence[Sequence[LayerStory]]
     seconds: float
+    pushed: Sequence[PushReport] = ()
+    loaded: Loaded | None = None
 
 
 def build(request: Request, workshop: Workshop) -> Built:
-    """Build the project's image for every platform asked for, and write it where the request says."""
+    """Build the project's image for every platform asked for, and write, push and load it as requested."""
     begun = time.perf_counter()
+    names = tuple(request.references) or (name_image(workshop.project),)
+    if request.push:
+        check_pushable(names)
     with workshop.cache.in_use():
         planned = plan(request, workshop)
+        past = learn_past(request, names, workshop)
         images = [_assemble(item, workshop) for item in planned]
+        stories = [
+            _explain(item.plan, made, past, workshop) for item, made in zip(planned, images, strict=True)
+        ]
         image = images[0] if len(images) == 1 else ImageIndex(images=tuple(images))
-        reference = (request.reference or name_image(workshop.project)).with_digest(image.digest)
+        references = tuple(name.with_digest(image.digest) for name in names)
         if request.output is not None:
-            write_output(image, request.output, reference)
+            write_output(image, request.output, references[0])
+        pushed = push(image, names, workshop) if request.push else ()
+        loaded = None
+        if request.load is not None:
+            loaded = load_image(_one_image(images), names, request.load, workshop)
     return Built(
         image=image,
         images=tuple(images),
         plans=tuple(item.plan for item in planned),
-        reference=reference,
+        reference=references[0],
+        references=references,
+        stories=tuple(stories),
         seconds=time.perf_counter() - begun,
+        pushed=pushed,
+        loaded=loaded,
     )
+
+
+def learn_past(request: Request, names: Sequence[Reference], workshop: Workshop) -> list[PastImage]:
+    """Return the images that lend this build their layers: named ones, or those that a push replaces."""
+    platforms = list(request.platforms)
+    here = host_platform()
+    if here is not None and here not in platforms:
+        # Its Python compiles for the others.
+        platforms.append(here)
+    if request.cache_from is not None:
+        return learn_named(request.cache_from, platforms, workshop)
+    return learn_replaced(names, platforms, workshop) if request.push else []
 
 
 def plan(request: Request, workshop: Workshop) -> list[Planned]:
@@ -108,11 +153,20 @@ def plan(request: Request, workshop: Workshop) -> list[Planned]:
     ship_lock = ensure_base(before, request, workshop)
     footings = [plan_footing(ship_lock.base, platform) for platform in request.platforms]
     selection = with_settings(request.selection, project)
+    settler = Settler(
+        root=project.root,
+        lock_folder=locked.info.path.parent,
+        names=ship_lock.files,
+        list_files=lambda item: workshop.fetcher.list_files(item),
+    )
     selections = []
     for footing in footings:
         check_python(project, footing.target.python, place=FILE)
-        selections.append(refuse_unbuilt(select_packages(locked, footing.target, selection)))
+        selections.append(settler.settle(select_packages(locked, footing.target, selection), footing.target))
     members = first_party(project, selections)
+    ship_lock = ensure_sources(ship_lock, selections, as_is=request.locked, workshop=workshop)
+    # Other platforms' names stay, as sizes do.
+    ship_lock = replace(ship_lock, files={**ship_lock.files, **settler.learnt})
     ship_lock = ensure_build_systems(ship_lock, members, request, workshop)
     ship_lock = with_sizes(ship_lock, selections, workshop)
     if ship_lock != before and not request.locked:
@@ -131,6 +185,7 @@ def plan(request: Request, workshop: Workshop) -> list[Planned]:
                     epoch=request.epoch,
                     bytecode=plan_bytecode(project, ship_lock.base, footing, workshop),
                     sizes=ship_lock.sizes,
+                    builds=plan_builds(selected, ship_lock, footing.target.platform),
                     hints=project_hints(project, selected),
                 )
             ),
@@ -200,7 +255,10 @@ def ensure_build_systems(
 
     Raises LockError `stale-shipwheel-lock` when the request wants it as it is.
     """
-    systems: dict[tuple[str, ...], BuildSystem] = {}
+    # What builds locked sources stays.
+    used = {tuple(sorted(source.requires)) for source in ship_lock.sources}
+    known = {tuple(sorted(system.requires)): system for system in ship_lock.build_systems}
+    systems = {requires: system for requires, system in known.items() if requires in used}
     for member in members:
         if not member.package_mode:
             continue
@@ -245,6 +303,21 @@ def name_image(project: Project) -> Reference:
         return named
     # PEP 440's local versions have a plus sign, which a tag cannot have.
     return named.with_tag((project.version or "latest").replace("+", "-"))
+
+
+def _explain(
+    plan: BuildPlan, image: Image, past: Sequence[PastImage], workshop: Workshop
+) -> tuple[LayerStory, ...]:
+    before = next((item for item in past if str(item.platform) == plan.platform), None)
+    before = before or learn_local(image.platform, workshop)
+    remember_build(image, workshop)
+    return explain_image(plan, image, workshop.book, before, fresh=workshop.cache.fresh)
+
+
+def _one_image(images: Sequence[Image]) -> Image:
+    if len(images) == 1:
+        return images[0]
+    raise UsageError("one-platform", "an engine is given the image for one platform", place="--platform")
 
 
 def _assemble(planned: Planned, workshop: Workshop) -> Image:

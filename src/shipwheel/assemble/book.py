@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from shipwheel.oci.model import Layer
+    from shipwheel.oci.model import Layer, Platform
     from shipwheel.plan.inputs import LayerInputs
 
 # The annotation that a manifest's layers carry, so that a machine with an empty cache knows them again.
@@ -20,6 +20,7 @@ class PastImage:
     """What is known of an image made before: `where` it is, its layers by key, and what they were made of."""
 
     where: str
+    platform: Platform
     layers: Mapping[str, Layer]
     inputs: Sequence[LayerInputs]
 

@@ -7,6 +7,7 @@ from an image is trusted as whoever may write its tag is trusted.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import BinaryIO
 
@@ -41,27 +42,34 @@ class ReusedBlob(RegistryBlob):
             ) from error
 
 
-def read_past_image(
-    client: RegistryClient, reference: Reference, platform: Platform, *, on_bytes: OnBytes | None = None
-) -> PastImage | None:
-    """Return what the image that `reference` names now has for `platform`; None without such an image.
+def read_past_images(
+    client: RegistryClient,
+    reference: Reference,
+    platforms: Sequence[Platform],
+    *,
+    on_bytes: OnBytes | None = None,
+) -> list[PastImage]:
+    """Return what the image that `reference` names now has for each of `platforms`; [] where there is none.
 
-    Fetches manifest and config alone. Raises NetworkError, ImageError, IntegrityError.
+    Fetches manifests and configs alone. Raises NetworkError, ImageError, IntegrityError.
     """
     try:
         descriptor = resolve(client, reference)
     except NetworkError as error:
         if error.code == "registry-unknown":
-            return None
+            return []
         raise
     repository = Repository.of(reference)
-    try:
-        image = read_platform(descriptor, RegistrySource(client, repository), platform)
-    except ImageError as error:
-        if error.code == "no-such-platform":
-            return None
-        raise
-    return _past_image(image, f"{reference}", client, repository, on_bytes)
+    found = []
+    for platform in platforms:
+        try:
+            image = read_platform(descriptor, RegistrySource(client, repository), platform)
+        except ImageError as error:
+            if error.code != "no-such-platform":
+                raise
+        else:
+            found.append(_past_image(image, str(reference), client, repository, on_bytes))
+    return found
 
 
 def _past_image(
@@ -85,4 +93,4 @@ def _past_image(
         descriptor = replace(layer.descriptor, annotations=kept)
         blob = ReusedBlob(client, repository, descriptor, on_bytes)
         layers[key] = replace(layer, descriptor=descriptor, blob=blob)
-    return PastImage(where=where, layers=layers, inputs=tuple(inputs))
+    return PastImage(where=where, platform=image.platform, layers=layers, inputs=tuple(inputs))

@@ -9,11 +9,21 @@ import argparse
 import json
 import os
 import sys
-from typing import Any
+from dataclasses import asdict
+from typing import Any, TextIO
 
 from shipwheel.cli.console import human_size, open_console
-from shipwheel.cli.options import add_project, add_selection, make_request, open_workshop, project_of
+from shipwheel.cli.options import (
+    add_project,
+    add_selection,
+    add_shipping,
+    make_request,
+    open_workshop,
+    project_of,
+)
 from shipwheel.pipeline import Built, build
+from shipwheel.progress import Progress
+from shipwheel.ship.push import PushReport
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,7 +35,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="WHERE",
         help="FOLDER (an OCI layout), oci-archive:FILE or docker-archive:FILE; - is standard output",
     )
-    parser.add_argument("--tag", "-t", metavar="NAME", help="name:tag, or a tag for the project's own name")
+    parser.add_argument("--push", action="store_true", help="push it, as `shipwheel push` does")
+    parser.add_argument(
+        "--load",
+        nargs="?",
+        const="auto",
+        metavar="ENGINE",
+        help="give it to docker or podman; default: the one that answers",
+    )
+    add_shipping(parser)
     parser.add_argument("--json", action="store_true", help="print what was built as JSON")
     add_selection(parser)
 
@@ -39,13 +57,65 @@ def run(options: argparse.Namespace) -> int:
         built = build(request, open_workshop(options, project, progress))
         for hint in built.plans[0].hints:
             progress.said(f"hint: {hint}")
-        where = (
-            f", in {options.output}" if options.output else "; `shipwheel run` runs it, --output writes it"
-        )
+        tell(built, options, progress)
+        where = f", in {options.output}" if options.output else ""
+        if not (options.output or built.pushed or built.loaded):
+            where = "; `shipwheel run` runs it, --push and --output ship it"
         progress.said(f"{summary(built)}{where}")
-    text = json.dumps(to_json(built), indent=2) if options.json else str(built.reference)
-    print(text, file=sys.stderr if to_stdout else sys.stdout)
+    print_result(built, options, file=sys.stderr if to_stdout else sys.stdout)
     return 0
+
+
+def tell(built: Built, options: argparse.Namespace, progress: Progress) -> None:
+    """Say what became of the image, and with --explain why its layers are what they are."""
+    if options.explain:
+        for plan, stories in zip(built.plans, built.stories, strict=True):
+            progress.said(f"layers for {plan.platform}:")
+            for story in stories:
+                progress.said(f"  {story}")
+    for report in built.pushed:
+        progress.said(render_push(report))
+    if built.loaded is not None:
+        how = (
+            "it was there already"
+            if built.loaded.way == "present"
+            else f"{human_size(built.loaded.sent)} sent"
+        )
+        progress.said(f"loaded into {built.loaded.engine}: {', '.join(built.loaded.names)}; {how}")
+
+
+def render_push(report: PushReport) -> str:
+    """Return what a push did in a line."""
+    if report.manifest_known:
+        what = "the image was there already"
+    else:
+        parts = [
+            f"{count} {word} ({human_size(size)})"
+            for word, count, size in (
+                ("sent", report.sent, report.sent_bytes),
+                ("mounted", report.mounted, report.mounted_bytes),
+                ("present", report.present, report.present_bytes),
+            )
+            if count
+        ]
+        what = f"blobs: {', '.join(parts)}"
+    tags = "".join(
+        f"; {word} {', '.join(names)}"
+        for word, names in (("tagged", report.tags), ("tag was right:", report.kept))
+        if names
+    )
+    return f"pushed to {report.repository}: {what}{tags}"
+
+
+def print_result(built: Built, options: argparse.Namespace, *, file: TextIO) -> None:
+    """Print the reference with its digest, one for each repository pushed to; or all as JSON."""
+    if options.json:
+        print(json.dumps(to_json(built), indent=2), file=file)
+        return
+    firsts = {reference.name: reference for reference in reversed(built.references)}
+    shown = firsts.values() if built.pushed else [built.reference]
+    for reference in sorted(shown, key=built.references.index):
+        print(reference, file=file)
 
 
 def summary(built: Built) -> str:
@@ -61,6 +131,9 @@ def to_json(built: Built) -> dict[str, Any]:
         "reference": str(built.reference),
         "digest": str(built.image.digest),
         "seconds": round(built.seconds, 3),
+        "references": [str(reference) for reference in built.references],
+        "pushed": [_push_json(report) for report in built.pushed],
+        "loaded": None if built.loaded is None else asdict(built.loaded),
         "size": sum(image.size for image in built.images),
         "platforms": [
             {
@@ -68,15 +141,14 @@ def to_json(built: Built) -> dict[str, Any]:
                 "digest": str(image.digest),
                 "size": image.size,
                 "layers": [
-                    {
-                        "name": layer.created_by,
-                        "digest": str(layer.descriptor.digest),
-                        "diff_id": str(layer.diff_id),
-                        "size": layer.descriptor.size,
-                    }
-                    for layer in image.layers
+                    {**story.to_json(), "diff_id": str(layer.diff_id)}
+                    for layer, story in zip(image.layers, stories, strict=True)
                 ],
             }
-            for image in built.images
+            for image, stories in zip(built.images, built.stories, strict=True)
         ],
     }
+
+
+def _push_json(report: PushReport) -> dict[str, Any]:
+    return {**asdict(report), "digest": str(report.digest)}

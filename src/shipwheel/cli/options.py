@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -21,10 +21,11 @@ from shipwheel.oci.reference import Reference
 from shipwheel.plan.host import default_platform
 from shipwheel.project.model import Project
 from shipwheel.project.reader import read_project
-from shipwheel.ship import Output
+from shipwheel.ship.output import Output
 
 if TYPE_CHECKING:
     from shipwheel.assemble.workshop import Workshop
+    from shipwheel.engine.load import EngineName
     from shipwheel.pipeline import Request
     from shipwheel.progress import Progress
 
@@ -58,6 +59,33 @@ def add_selection(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_shipping(parser: argparse.ArgumentParser) -> None:
+    """Add the image's names, and where its layers may come from."""
+    parser.add_argument(
+        "--tag",
+        "-t",
+        action="append",
+        metavar="NAME",
+        help="name:tag, or a tag for the project's own name; may be repeated",
+    )
+    parser.add_argument(
+        "--cache-from",
+        action="append",
+        metavar="IMAGE",
+        help="an image that lends its layers; may be repeated; default: the one that a push replaces; or none",
+    )
+    parser.add_argument(
+        "--insecure-registry",
+        action="append",
+        default=[],
+        metavar="HOST",
+        help="a registry that may be asked over plain http, as host:port; loopback always may",
+    )
+    parser.add_argument(
+        "--explain", action="store_true", help="say of each layer where it comes from, and why"
+    )
+
+
 def make_request(options: argparse.Namespace, project: Project, environ: Mapping[str, str]) -> Request:
     """Return the request that the words make; raises UsageError."""
     from shipwheel.pipeline import Request
@@ -76,7 +104,10 @@ def make_request(options: argparse.Namespace, project: Project, environ: Mapping
             without=frozenset(map(canonicalize_name, names(options.without))),
             package=None if options.package is None else canonicalize_name(options.package),
         ),
-        reference=_reference(getattr(options, "tag", None), project),
+        references=_references(getattr(options, "tag", None), project),
+        push=getattr(options, "push", False),
+        load=_engine(getattr(options, "load", None)),
+        cache_from=_cache_from(getattr(options, "cache_from", None), project),
         output=None if getattr(options, "output", None) is None else Output.parse(options.output),
         locked=options.locked,
         frozen=options.frozen,
@@ -95,6 +126,7 @@ def open_workshop(options: argparse.Namespace, project: Project, progress: Progr
         home=Path.home(),
         now=datetime.now(UTC),
         progress=progress,
+        insecure=frozenset(getattr(options, "insecure_registry", ())),
     )
 
 
@@ -116,9 +148,11 @@ def _platforms(words: list[str] | None, project: Project) -> tuple[Platform, ...
     return tuple(sorted(plain, key=str))
 
 
-def _reference(tag: str | None, project: Project) -> Reference | None:
-    if tag is None:
-        return None
+def _references(tags: Sequence[str] | None, project: Project) -> tuple[Reference, ...]:
+    return tuple(dict.fromkeys(_reference(tag, project) for tag in tags or ()))
+
+
+def _reference(tag: str, project: Project) -> Reference:
     if "/" not in tag and ":" not in tag:
         # A bare word is the tag alone; the name is the project's.
         from shipwheel.pipeline import name_image
@@ -128,6 +162,26 @@ def _reference(tag: str | None, project: Project) -> Reference | None:
     if named.digest is not None:
         raise UsageError("bad-reference", f"{tag} has a digest, which follows from the image", place="--tag")
     return named.with_default_tag()
+
+
+def _cache_from(words: Sequence[str] | None, project: Project) -> tuple[Reference, ...] | None:
+    if words is None:
+        return None
+    if "none" in words:
+        return ()
+    references = (
+        Reference.parse(word).with_default_tag() if "/" in word or ":" in word else _reference(word, project)
+        for word in words
+    )
+    return tuple(dict.fromkeys(references))
+
+
+def _engine(name: str | None) -> EngineName | None:
+    if name is None:
+        return None
+    from shipwheel.engine.load import parse_engine
+
+    return parse_engine(name)
 
 
 def _epoch(option: int | None, environ: Mapping[str, str]) -> int:

@@ -46,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--user", metavar="UID[:GID]", help="instead of the image's user")
     parser.add_argument("--entrypoint", metavar="PROGRAM", help="instead of the image's entry point")
     parser.add_argument("--writable", action="store_true", help="let the program write to its root")
-    parser.add_argument("--tag", "-t", metavar="NAME", help=argparse.SUPPRESS)
+    parser.add_argument("--tag", "-t", action="append", metavar="NAME", help=argparse.SUPPRESS)
     add_selection(parser)
 
 

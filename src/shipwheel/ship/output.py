@@ -1,4 +1,4 @@
-"""Image → layout folder or archive file. Outputs appear whole or not at all; makes no image."""
+"""Image → layout folder or archive file. Outputs appear whole or not at all."""
 
 from __future__ import annotations
 

@@ -1,0 +1,49 @@
+"""Build the project's image and give it to Docker or Podman, sending only what the engine has not.
+
+Prints the image's reference with its digest on standard output.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+
+from shipwheel.cli.build import print_result, summary, tell
+from shipwheel.cli.console import open_console
+from shipwheel.cli.options import (
+    add_project,
+    add_selection,
+    add_shipping,
+    make_request,
+    open_workshop,
+    project_of,
+)
+from shipwheel.pipeline import build
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Describe the command's words."""
+    add_project(parser)
+    parser.add_argument(
+        "--engine",
+        dest="load",
+        default="auto",
+        metavar="NAME",
+        help="docker or podman; default: what answers",
+    )
+    add_shipping(parser)
+    parser.add_argument("--json", action="store_true", help="print what was loaded as JSON")
+    add_selection(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Build, load and print."""
+    project = project_of(options)
+    request = make_request(options, project, os.environ)
+    with open_console(quiet=options.quiet) as progress:
+        built = build(request, open_workshop(options, project, progress))
+        tell(built, options, progress)
+        progress.said(summary(built))
+    print_result(built, options, file=sys.stdout)
+    return 0
