@@ -24,7 +24,7 @@ _DIGITS = {"sha256": 64, "sha384": 96, "sha512": 128, "sha224": 56, "sha3_256": 
 def read_text(path: Path) -> str:
     """Read the file as UTF-8; raises LockError `no-lock`, `unreadable-lock`."""
     try:
-        return path.read_bytes().decode("utf-8")
+        return path.read_bytes().decode("utf-8-sig")
     except FileNotFoundError as error:
         raise LockError("no-lock", "there is no such file", place=str(path)) from error
     except UnicodeDecodeError as error:

@@ -60,7 +60,7 @@ def read_pdm_lock(path: Path, project: Project) -> Lock:
         problems.check()
     strategy = problems.texts(metadata, "strategy", problems.place("metadata"))
     flat = "inherit_metadata" in strategy
-    reader = _Reader(problems, project, flat=flat)
+    reader = _Reader(problems, project, metadata, flat=flat)
     packages = reader.packages(problems.tables(document, "package", path.name))
     environments = reader.targets(metadata)
     locked = [_group(group) for group in problems.texts(metadata, "groups", problems.place("metadata"))]
@@ -132,8 +132,11 @@ def parse_wish(text: str, place: str) -> Need:
 
 
 class _Reader:
-    def __init__(self, problems: Problems, project: Project, *, flat: bool) -> None:
+    def __init__(
+        self, problems: Problems, project: Project, metadata: Mapping[str, Any], *, flat: bool
+    ) -> None:
         self.problems = problems
+        self._shared = problems.table(metadata, "files", problems.place("metadata.files"))
         self.flat = flat
         self.sources: dict[str, str] = {}
         self._indexes: list[tuple[str, Sequence[str]]] = []
@@ -219,7 +222,12 @@ class _Reader:
 
     def _files(self, table: Mapping[str, Any], place: str) -> tuple[LockedFile, ...]:
         files = []
-        for item in self.problems.tables(table, "files", place):
+        if "files" in table or "version" not in table:
+            items = self.problems.tables(table, "files", place)
+        else:
+            # Until 4.1 files stood in one table, by name and version.
+            items = self.problems.tables(self._shared, f"{table['name']} {table['version']}", place)
+        for item in items:
             url = self.problems.text(item, "url", place)
             name = self.problems.text(item, "file", place)
             if name is None and url is not None:

@@ -162,7 +162,7 @@ class _Reader:
             direct=self._direct(source, files, table, place),
             files=() if kind in ("file", "url", "git", "directory") else files,
             hashes=hashes,
-            python=self.constraint(self.problems.text(table, "python-versions", place) or "*", place),
+            python=_python(self.problems.text(table, "python-versions", place) or "*"),
             needs=needs,
             extras=optional,
             memberships=memberships,
@@ -270,8 +270,11 @@ class _Reader:
             try:
                 wanted = list(poetry_needs(key, value))
             except ValueError as error:
-                self.problems.add("bad-lock", f"dependency {key}: {error}", place)
-                continue
+                if self._repeated[canonicalize_name(key)] > 1:
+                    self.problems.add("bad-lock", f"dependency {key}: {error}", place)
+                    continue
+                # A release may ask in words that are none; with one version locked there is no choice.
+                wanted = list(poetry_needs(key, _unbounded(value)))
             for need, is_optional in wanted:
                 if is_optional:
                     optional.setdefault(need.name, []).append(need)
@@ -289,6 +292,21 @@ class _Reader:
                 for need in optional.get(name, ())
             )
         return tuple(always), extras
+
+
+def _python(text: str) -> str:
+    try:
+        return parse_poetry_constraint(text)
+    except ValueError:
+        # Old releases on an index say such things as !=3.0*, and Poetry copies them.
+        return ""
+
+
+def _unbounded(value: object) -> object:
+    """Return a dependency with its version left open."""
+    if isinstance(value, list):
+        return [_unbounded(one) for one in value]
+    return {**value, "version": "*"} if isinstance(value, dict) else "*"
 
 
 def _first_word(wish: str) -> str:

@@ -175,6 +175,13 @@ def test_a_source_that_claims_packages_is_their_index(tmp_path: Path) -> None:
     assert web.index is None
 
 
+def test_files_may_stand_in_one_table(tmp_path: Path) -> None:
+    text = pdm_lock(pdm_package("web", groups=None), strategy=[], version="4.0")
+    files = text[text.index("files = [") + len("files = ") :].partition("\n")[0]
+    moved = text.replace(f"files = {files}\n", "") + f'[metadata.files]\n"web 1.0" = {files}\n'
+    assert chosen_names(read(tmp_path, moved, PROJECT.replace("[fast]", ""))) == ["web"]
+
+
 @pytest.mark.parametrize("version", ["3.1", "5.0", ""])
 def test_an_unknown_format_is_refused(tmp_path: Path, version: str) -> None:
     with pytest.raises(LockError) as caught:

@@ -418,6 +418,19 @@ def test_format_1_0_keeps_platform_markers_with_the_package(tmp_path: Path) -> N
     assert chosen_names(lock) == ["colorama", "loguru"]
 
 
+def test_what_old_releases_say_of_themselves_does_not_spoil_the_lock(tmp_path: Path) -> None:
+    lock = read(
+        tmp_path,
+        poetry_lock(
+            poetry_package("web", needs='idna = ">=2.0.x-dev"', groups=None, python="!=3.0*"),
+            poetry_package("idna", groups=None),
+            version="2.0",
+        ),
+        TOOL + 'web = "*"\n',
+    )
+    assert chosen_names(lock) == ["idna", "web"]
+
+
 # --- what is refused while reading ---
 
 

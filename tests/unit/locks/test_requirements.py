@@ -150,6 +150,10 @@ def test_a_requirement_given_twice_joins_its_hashes_and_another_version_is_refus
     assert caught.value.code == "ambiguous-lock"
 
 
+def test_a_byte_order_mark_is_no_part_of_a_name(tmp_path: Path) -> None:
+    assert chosen_names(read(tmp_path, f"\ufeffweb==1 --hash={A}\n")) == ["web"]
+
+
 def test_there_are_no_groups(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="there is no group at all"):
         select_packages(read(tmp_path, f"web==1 --hash={A}\n"), DEBIAN, selection(groups=["dev"]))
