@@ -1,8 +1,9 @@
 """`shipwheel.lock`: read and written whole. Resolves nothing; `base.debian`, `base.registry` do.
 
-It pins what the project's own lock does not: the base, and what builds the project's wheel. It also
-remembers the sizes of locked files whose lock does not tell them (poetry.lock), so that planning
-needs no network; a size is a property of the hashed bytes, so a missing one is never an error.
+It pins what the project's own lock does not: the base, and what builds the project's wheel and those of
+locked sources. It also remembers sizes (poetry.lock does not tell them) and names (requirements.txt has
+hashes alone) of locked files, so that planning needs no network; both are properties of the hashed
+bytes, so a missing one is never an error.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import tomli
 
 from shipwheel.base.model import Base, DebianBase, ImageBase
 from shipwheel.errors import HostError, LockError
-from shipwheel.wheel.pins import BuildSystem
+from shipwheel.wheel.pins import BuildSystem, SourceBuild, ToolPins
 
 FILE: Final = "shipwheel.lock"
 VERSION: Final = 1
@@ -29,17 +30,45 @@ _HEADER: Final = """\
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PinnedImage:
+    """The image that a Dockerfile stands on where the native base is none of a registry's."""
+
+    reference: str
+    digest: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ShipwheelLock:
-    """The content of shipwheel.lock; `sizes` maps `sha256:<hex>` to bytes."""
+    """The content of shipwheel.lock; `sizes` maps `sha256:<hex>` to bytes, `files` to names.
+
+    `sources` say how what is locked as source becomes a wheel; `builder` are the packages of the root
+    in which the native ones of them are compiled. `tools` and `image` are there once the Dockerfile road was taken.
+    """
 
     base: Base
     build_systems: tuple[BuildSystem, ...] = ()
+    sources: tuple[SourceBuild, ...] = ()
+    builder: DebianBase | None = None
     sizes: Mapping[str, int] = field(default_factory=dict)
+    files: Mapping[str, str] = field(default_factory=dict)
+    tools: tuple[ToolPins, ...] = ()
+    image: PinnedImage | None = None
 
     def build_system(self, requires: Sequence[str]) -> BuildSystem | None:
         """Return the pins made for exactly these requirements, or None."""
         wanted = sorted(requires)
         return next((system for system in self.build_systems if sorted(system.requires) == wanted), None)
+
+    def source_build(self, source: str) -> SourceBuild | None:
+        """Return what is known of the source with this `wheel.origin.source_id`, or None."""
+        return next((build for build in self.sources if build.source == source), None)
+
+    def tool(self, requires: Sequence[str], python: str) -> ToolPins | None:
+        """Return the pins made for exactly these requirements and this minor version of Python, or None."""
+        for item in self.tools:
+            if list(item.requires) == list(requires) and item.python == python:
+                return item
+        return None
 
 
 def read_lockfile(path: Path) -> ShipwheelLock | None:
@@ -72,7 +101,12 @@ def read_lockfile(path: Path) -> ShipwheelLock | None:
         return ShipwheelLock(
             base=base,
             build_systems=msgspec.convert(plain.get("build_systems", ()), tuple[BuildSystem, ...]),
+            sources=msgspec.convert(plain.get("sources", ()), tuple[SourceBuild, ...]),
+            builder=msgspec.convert(plain.get("builder"), DebianBase | None),
             sizes=msgspec.convert(data.get("sizes", {}), dict[str, int]),
+            files=msgspec.convert(data.get("files", {}), dict[str, str]),
+            tools=msgspec.convert(plain.get("tools", ()), tuple[ToolPins, ...]),
+            image=msgspec.convert(plain.get("image"), PinnedImage | None),
         )
     except (msgspec.ValidationError, AttributeError) as error:
         raise LockError(
@@ -88,6 +122,17 @@ def render_lockfile(lock: ShipwheelLock) -> str:
     if lock.build_systems:
         systems = sorted(lock.build_systems, key=lambda system: tuple(sorted(system.requires)))
         data["build-systems"] = _to_toml(msgspec.to_builtins(systems))
+    if lock.image is not None:
+        data["image"] = _to_toml(msgspec.to_builtins(lock.image))
+    if lock.tools:
+        tools = sorted(lock.tools, key=lambda item: (tuple(item.requires), item.python))
+        data["tools"] = _to_toml(msgspec.to_builtins(tools))
+    if lock.sources:
+        data["sources"] = _to_toml(msgspec.to_builtins(sorted(lock.sources, key=lambda build: build.source)))
+    if lock.builder is not None:
+        data["builder"] = _to_toml(msgspec.to_builtins(lock.builder))
+    if lock.files:
+        data["files"] = dict(sorted(lock.files.items()))
     if lock.sizes:
         data["sizes"] = dict(sorted(lock.sizes.items()))
     return _HEADER + tomli_w.dumps(data)

@@ -21,3 +21,29 @@ class BuildSystem:
 
     requires: tuple[str, ...]
     pins: tuple[BuildPin, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceBuild:
+    """How a locked source (sdist, archive, commit) becomes a wheel.
+
+    `source` is its hash as `wheel.origin.source_id` gives it. `requires` is all that its back-end asked
+    for; its pins are the build system of these. `native`: it compiles, so it is built in the builder root.
+    """
+
+    name: str
+    source: str
+    requires: tuple[str, ...]
+    native: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolPins:
+    """Packages for the build stages of a Dockerfile: what was asked for, and what it came to.
+
+    The hashes are of the files for Python `python` (as 3.13) on the locked platforms, and of no others.
+    """
+
+    requires: tuple[str, ...]
+    python: str
+    pins: tuple[BuildPin, ...]

@@ -1,0 +1,1 @@
+"""`BuildPlan` → text: Dockerfile, .dockerignore, compose.yaml, bake file, dev container. Pure; writes no file."""

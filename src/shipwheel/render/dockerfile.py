@@ -1,0 +1,417 @@
+"""`BuildPlan` → Dockerfile. The stages read top to bottom as the file does; `installers` has each tool's words."""
+
+from __future__ import annotations
+
+import json
+import posixpath
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Final
+
+from shipwheel.plan.model import BuildPlan, DockerfilePlan, PlannedPins
+from shipwheel.render.installers import Words, installer_words
+from shipwheel.render.text import own_region, shell_quote
+
+_SCRIPTS: Final = Path(__file__).parent / "scripts"
+# Where the context lies in the stages that build; nothing of it is in the app stage.
+SOURCE: Final = "/src"
+_SECRETS: Final = (
+    "--mount=type=secret,id=index,target=/run/secrets/index",
+    "--mount=type=secret,id=ca,target=/run/secrets/ca",
+)
+_PIP_CACHE: Final = "--mount=type=cache,target=/root/.cache/pip"
+_BYTECODE_CACHE: Final = "--mount=type=cache,target=/root/.cache/bytecode"
+_APT: Final = "apt-get install --yes --no-install-recommends"
+# What apt leaves behind: downloads, and logs and caches that differ from day to day.
+_APT_CLEAN: Final = (
+    "rm -rf /var/lib/apt/lists/* /var/cache/apt /var/cache/ldconfig /var/log/apt /var/log/dpkg.log"
+)
+_RULE: Final = f"# {'-' * 78}"
+
+
+def render_dockerfile(plan: BuildPlan) -> str:
+    """Return the Dockerfile without its header. `plan.dockerfile` has to be there."""
+    road = _road(plan)
+    words = installer_words(road, SOURCE)
+    stages = (
+        _arguments(plan, road),
+        _manifests(road),
+        _builder(road, words),
+        _app_pre(words, road),
+        _project(plan, road),
+        _app(plan, road),
+        _dev(plan, road, words),
+        _test(road),
+    )
+    return "\n\n".join("\n".join(stage) for stage in stages) + "\n"
+
+
+def _road(plan: BuildPlan) -> DockerfilePlan:
+    if plan.dockerfile is None:
+        raise ValueError("the plan is not for the Dockerfile road")
+    return plan.dockerfile
+
+
+def _arguments(plan: BuildPlan, road: DockerfilePlan) -> list[str]:
+    lines = [
+        "# Where things are, who runs them, on which Python. Change them with --build-arg.",
+        f"ARG WORKDIR={_double(plan.paths.workdir)}",
+        f"ARG USERNAME={_double(plan.user.name)}",
+        f"ARG USER_UID={plan.user.uid}",
+        f"ARG USER_GID={plan.user.gid}",
+    ]
+    name, _, tag = road.image.rpartition(":")
+    version = _leading_version(tag)
+    digest = "" if road.digest is None else f"@{road.digest}"
+    lines.append(f"ARG PYTHON_VERSION={_double(version)}")
+    if digest:
+        lines += [
+            "# The digest decides, for every platform; another PYTHON_VERSION needs it empty or its own.",
+            f"ARG PYTHON_DIGEST={_double(digest)}",
+        ]
+    image = f"{name}:${{PYTHON_VERSION}}{tag[len(version) :]}{'${PYTHON_DIGEST}' if digest else ''}"
+    return [
+        *lines,
+        "",
+        *_title("base", "the Python that everything stands on"),
+        f"FROM {image} AS base",
+    ]
+
+
+def _manifests(road: DockerfilePlan) -> list[str]:
+    copies = []
+    for folder in sorted({posixpath.dirname(path) for path in road.manifests}):
+        names = [path for path in road.manifests if posixpath.dirname(path) == folder]
+        copies.append(f"COPY {' '.join(names)} {posixpath.join('/context', folder)}/")
+    return [
+        *_title("manifests", "what of pyproject.toml and the lock affects installation, and nothing else"),
+        "# A new version, description or tool setting ends here: what follows sees no difference.",
+        "FROM base AS manifests",
+        *_script("reduce.py", "/opt/reduce.py"),
+        *copies,
+        _run(f"python3 /opt/reduce.py /context /manifests {' '.join(road.manifests)}"),
+    ]
+
+
+def _builder(road: DockerfilePlan, words: Words) -> list[str]:
+    lines = [
+        *_title("builder", "the tools, pinned by version and hash, and an empty venv"),
+        "FROM base AS builder",
+        "ARG WORKDIR",
+        *words.arguments,
+        "ENV VIRTUAL_ENV=${WORKDIR}/.venv \\",
+        *(f"    {name}={value} \\" for name, value in words.environment),
+        "    PATH=/opt/pipx/bin:${WORKDIR}/.venv/bin:$PATH",
+        *_script("with_secrets.sh", "/usr/local/bin/with-secrets", "chmod 755 /usr/local/bin/with-secrets"),
+        *_script("compile.py", "/opt/compile.py"),
+        *_script("install.py", "/opt/install.py"),
+    ]
+    system = sorted({*road.build_packages, *road.packages})
+    if system:
+        lines.append(_apt_run(system))
+    if road.launcher is not None:
+        lines += _install_launcher(road, road.launcher, words)
+    elif road.tool is not None:
+        version = f"{words.version_argument}"
+        lines += _install_pins(
+            road.tool,
+            "/opt/tool.txt",
+            f"{_pip()} --requirement /opt/tool.txt",
+            f'if [ "${{{version}}}" != "{road.tool.version}" ]; then '
+            f'echo "{road.installer}==${{{version}}}" > /opt/tool.txt; fi',
+        )
+    lines += _install_pins(
+        road.wheel_tools,
+        "/opt/wheel-tools.txt",
+        f"{_pip()} --target /opt/wheel-tools --require-hashes --requirement /opt/wheel-tools.txt",
+    )
+    for number, system_pins in enumerate(road.build_systems):
+        lines.append(f"# What builds wheels: {', '.join(system_pins.requires)}.")
+        lines += _install_pins(
+            system_pins,
+            f"/opt/build-{number}.txt",
+            f"{_pip()} --target /opt/build-{number} --require-hashes --requirement /opt/build-{number}.txt",
+        )
+    lines.append(_run('python3 -m venv --without-pip "$VIRTUAL_ENV"'))
+    return [*lines, *own_region("builder")]
+
+
+def _install_launcher(road: DockerfilePlan, launcher: PlannedPins, words: Words) -> list[str]:
+    """pipx by pip, and the tool by pipx: with hashes for the versions that were pinned, without for others."""
+    assert road.tool is not None
+    version, name, plugins = words.version_argument, road.installer, " ".join(road.tool.requires[1:])
+    spec = f'"{name}==${{{version}}}"'
+    hashed = f'with-secrets pipx install --pip-args="--require-hashes --constraint /opt/tool.txt" {spec}'
+    plain = f"with-secrets pipx install {spec}"
+    if plugins:
+        hashed += f' && with-secrets pipx inject --pip-args="--require-hashes --constraint /opt/tool.txt" {name} {plugins}'
+        plain += f" && with-secrets pipx inject {name} {plugins}"
+    return [
+        *_install_pins(
+            launcher,
+            "/opt/pipx.txt",
+            f"{_pip()} --requirement /opt/pipx.txt",
+            f'if [ "${{PIPX_VERSION}}" != "{launcher.version}" ]; then '
+            'echo "pipx[uv]==${PIPX_VERSION}" > /opt/pipx.txt; fi',
+        ),
+        *_install_pins(
+            road.tool,
+            "/opt/tool.txt",
+            f'if [ "${{{version}}}" = "{road.tool.version}" ]; then {hashed}; else {plain}; fi',
+            mounts=("--mount=type=cache,target=/root/.cache/uv",),
+        ),
+    ]
+
+
+def _app_pre(words: Words, road: DockerfilePlan) -> list[str]:
+    return [
+        *_title("app-pre", "production dependencies alone"),
+        "FROM builder AS app-pre",
+        f"COPY --from=manifests /manifests/ {SOURCE}/",
+        f"WORKDIR {posixpath.join(SOURCE, road.folder).rstrip('/')}",
+        _run(
+            f"with-secrets {words.production}",
+            'python3 /opt/compile.py "$VIRTUAL_ENV" /root/.cache/bytecode',
+            mounts=(words.cache, _BYTECODE_CACHE, *_SECRETS),
+        ),
+        *own_region("app-pre"),
+    ]
+
+
+def _project(plan: BuildPlan, road: DockerfilePlan) -> list[str]:
+    lines = [
+        *_title("project", "the project itself, as it will lie in the image"),
+        "FROM builder AS project",
+    ]
+    steps = []
+    for member in road.members:
+        folder = posixpath.join(SOURCE, member.folder).rstrip("/")
+        if member.build_system is None:
+            lines += _script("copy_source.py", "/opt/copy_source.py")
+            steps.append(f'python3 /opt/copy_source.py {folder} "/project${{WORKDIR}}"')
+            steps.append(
+                "python3 -m compileall -q --invalidation-mode unchecked-hash -s /project -p / /project"
+            )
+        else:
+            steps.append(_install_member(member.build_system, "wheel", folder, "/project"))
+    mount = f"--mount=type=bind,source=.,target={SOURCE},rw"
+    return [*lines, _run(*steps, mounts=(mount,))]
+
+
+def _app(plan: BuildPlan, road: DockerfilePlan) -> list[str]:
+    lines = [
+        *_title("app", "what ships: the base, the venv and the project"),
+        "FROM base AS app",
+        "ARG WORKDIR",
+        "ARG USERNAME",
+        "ARG USER_UID",
+        "ARG USER_GID",
+    ]
+    if road.packages:
+        lines.append(_apt_run(road.packages))
+    lines += [
+        *_script("remove_installers.py", "/tmp/remove.py", "python3 /tmp/remove.py", "rm /tmp/remove.py"),
+        _run(*_add_user("/usr/sbin/nologin")),
+        "COPY --from=app-pre ${WORKDIR}/.venv ${WORKDIR}/.venv",
+        "COPY --from=project /project/ /",
+        *_environment(plan),
+        "WORKDIR ${WORKDIR}",
+    ]
+    lines += [f"EXPOSE {port}" for port in plan.ports.value or ()]
+    if plan.volumes.value:
+        lines.append(f"VOLUME {json.dumps(list(plan.volumes.value))}")
+    if plan.stop_signal:
+        lines.append(f"STOPSIGNAL {plan.stop_signal}")
+    lines += own_region("app")
+    lines += [
+        "# By number, so that an orchestrator can tell that it is not root.",
+        "USER ${USER_UID}:${USER_GID}",
+    ]
+    lines += _labels(plan)
+    lines.append(f"ENTRYPOINT {json.dumps(_program(plan))}")
+    if plan.cmd.value is not None:
+        lines.append(f"CMD {json.dumps(list(plan.cmd.value))}")
+    return lines
+
+
+def _dev(plan: BuildPlan, road: DockerfilePlan, words: Words) -> list[str]:
+    home = _dev_folder(road)
+    packages = sorted({*road.dev_packages, *(["sudo"] if road.sudo else [])})
+    lines = [
+        *_title("dev", "production dependencies below, development on top; the source is mounted or copied"),
+        "FROM app-pre AS dev",
+        "ARG USERNAME",
+        "ARG USER_UID",
+        "ARG USER_GID",
+    ]
+    if packages:
+        lines.append(_apt_run(packages))
+    lines += [
+        _run(
+            f"with-secrets {words.development}",
+            mounts=(words.cache, *_SECRETS),
+        ),
+        *_script("follow_lock.sh", "/usr/local/bin/follow-lock", "chmod 755 /usr/local/bin/follow-lock"),
+        _run(*_add_user("/bin/bash"), *_sudoer(road)),
+    ]
+    members = [
+        _install_member(
+            member.build_system, "editable", posixpath.join(home, member.folder).rstrip("/"), '""'
+        )
+        for member in road.members
+        if member.build_system is not None
+    ]
+    work = "${WORKDIR}" if home == "${WORKDIR}" else posixpath.join(home, road.folder)
+    locks = (
+        posixpath.basename(road.lock)
+        if posixpath.dirname(road.lock) == road.folder
+        else posixpath.join(home, road.lock)
+    )
+    lines += [
+        f"COPY --chown=${{USER_UID}}:${{USER_GID}} . {home}/",
+        f"WORKDIR {work}",
+        f"ENV LOCK_FILES={locks} \\",
+        f"    INSTALL_COMMAND={_double(words.development)} \\",
+        "    HOME=/home/${USERNAME} \\",
+        *(["    PYTHONPATH=${WORKDIR} \\"] if plan.mode == "source" else []),
+        "    PYTHONUNBUFFERED=1",
+        "# Whoever owns the folders may replace what is in them; changing the files would double the image.",
+        _run(
+            *members,
+            'cat $LOCK_FILES | sha256sum > "$VIRTUAL_ENV/.made-from"',
+            f'find "$VIRTUAL_ENV" {home} -type d -exec chown "${{USER_UID}}:${{USER_GID}}" {{}} +',
+            'chown "${USER_UID}:${USER_GID}" "$VIRTUAL_ENV/.made-from"',
+        ),
+        *own_region("dev"),
+        "USER ${USER_UID}:${USER_GID}",
+        'ENTRYPOINT ["/usr/local/bin/follow-lock"]',
+        'CMD ["sleep", "infinity"]',
+    ]
+    return lines
+
+
+def _test(road: DockerfilePlan) -> list[str]:
+    return [
+        *_title("test", "runs the suite: building this stage fails with it"),
+        "FROM dev AS test",
+        *own_region("test"),
+        f"RUN {json.dumps(list(road.test))}",
+    ]
+
+
+def _dev_folder(road: DockerfilePlan) -> str:
+    # Path dependencies are named from the project's folder, so the whole tree keeps its shape.
+    return "${WORKDIR}" if not road.folder else SOURCE
+
+
+def _install_member(build_system: int | None, mode: str, folder: str, into: str) -> str:
+    paths = f"/opt/build-{build_system}:/opt/wheel-tools"
+    return (
+        f'PATH="/opt/build-{build_system}/bin:$PATH" PYTHONPATH={paths} SOURCE_DATE_EPOCH=315532800 '
+        f'"$VIRTUAL_ENV/bin/python" /opt/install.py {mode} {folder} {into}'
+    )
+
+
+def _install_pins(
+    pins: PlannedPins, file: str, install: str, before: str = "", mounts: Sequence[str] = (_PIP_CACHE,)
+) -> list[str]:
+    written = _written(pins.requirements, file)
+    steps = [written, *([before] if before else []), install]
+    return [_run(*steps, mounts=(*mounts, *_SECRETS))]
+
+
+def _pip() -> str:
+    return (
+        "with-secrets python3 -m pip install --quiet --no-compile --no-deps --root-user-action=ignore "
+        "--break-system-packages --disable-pip-version-check"
+    )
+
+
+def _apt_run(packages: Iterable[str]) -> str:
+    return _run("apt-get update", f"{_APT} {' '.join(sorted(packages))}", _APT_CLEAN)
+
+
+def _add_user(shell: str) -> list[str]:
+    return [
+        'taken=$(getent passwd "${USER_UID}" || true)',
+        'if [ -n "$taken" ] && [ "${USER_UID}" != 0 ]; then '
+        'echo "error: USER_UID ${USER_UID} is taken in the base image by ${taken%%:*}; '
+        'choose another one: --build-arg USER_UID=" >&2; exit 1; fi',
+        'getent group "${USER_GID}" > /dev/null || echo "${USERNAME}:x:${USER_GID}:" >> /etc/group',
+        # By hand: useradd also writes the day, a log and back-ups, which differ from build to build.
+        'if [ -z "$taken" ]; then echo "${USERNAME}:x:${USER_UID}:${USER_GID}::/home/${USERNAME}:'
+        f'{shell}" >> /etc/passwd; fi',
+        'install -d -m 750 -o "${USER_UID}" -g "${USER_GID}" "/home/${USERNAME}"',
+    ]
+
+
+def _sudoer(road: DockerfilePlan) -> list[str]:
+    if not road.sudo:
+        return []
+    return [
+        'echo "${USERNAME} ALL=(root) NOPASSWD:ALL" > /etc/sudoers.d/dev',
+        "chmod 440 /etc/sudoers.d/dev",
+    ]
+
+
+def _environment(plan: BuildPlan) -> list[str]:
+    pairs = []
+    for setting in plan.env:
+        if setting.source == "base":
+            continue
+        value = _escape(setting.value)
+        if setting.source == "default":
+            value = value.replace(plan.paths.venv, "${WORKDIR}/.venv")
+            value = value.replace(f"/home/{plan.user.name}", "/home/${USERNAME}")
+            if setting.name == "PYTHONPATH":
+                value = "${WORKDIR}"
+        pairs.append(f'{setting.name}="{value}"')
+    return ["ENV " + " \\\n    ".join(pairs)]
+
+
+def _labels(plan: BuildPlan) -> list[str]:
+    pairs = [f"{item.name}={_double(item.value)}" for item in plan.labels if item.source != "base"]
+    return ["LABEL " + " \\\n      ".join(pairs)] if pairs else []
+
+
+def _program(plan: BuildPlan) -> list[str]:
+    prefix = f"{plan.paths.venv}/bin/"
+    # Found on PATH, so that another WORKDIR does not lose it: the exec form knows no variables.
+    return [word.removeprefix(prefix) for word in plan.entrypoint.value or ("python",)]
+
+
+def _title(stage: str, what: str) -> list[str]:
+    return [_RULE, f"# {stage}: {what}", _RULE]
+
+
+def _script(name: str, target: str, *then: str) -> list[str]:
+    lines = (_SCRIPTS / name).read_text("utf-8").rstrip("\n").split("\n")
+    return [_run(_written(lines, target), *then)]
+
+
+def _written(lines: Sequence[str], target: str) -> str:
+    folder = posixpath.dirname(target)
+    quoted = " \\\n      ".join(shell_quote(line) for line in lines)
+    return f"mkdir -p {folder} && printf '%s\\n' \\\n      {quoted} \\\n      > {target}"
+
+
+def _run(*steps: str, mounts: Sequence[str] = ()) -> str:
+    # Joined by &&, as not every builder obeys SHELL.
+    return "RUN " + "".join(f"{mount} \\\n    " for mount in mounts) + " \\\n && ".join(steps)
+
+
+def _leading_version(tag: str) -> str:
+    version = ""
+    for character in tag:
+        if not (character.isdigit() or (character == "." and version)):
+            break
+        version += character
+    return version or tag
+
+
+def _escape(value: str) -> str:
+    return value.replace("\\", "\\\\").replace('"', '\\"').replace("$", "\\$")
+
+
+def _double(value: str) -> str:
+    return f'"{_escape(value)}"'

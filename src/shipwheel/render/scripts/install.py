@@ -1,0 +1,59 @@
+"""Build a first-party project with its own back-end and install it into the venv that runs this."""
+
+import compileall
+import importlib
+import os
+import pathlib
+import py_compile
+import sys
+import sysconfig
+import tempfile
+
+from installer import install
+from installer.destinations import SchemeDictionaryDestination
+from installer.sources import WheelFile
+
+try:
+    import tomllib
+except ModuleNotFoundError:
+    import tomli as tomllib
+
+
+def back_end(folder):
+    system = tomllib.loads((folder / "pyproject.toml").read_text("utf-8")).get("build-system", {})
+    sys.path[:0] = [str(folder / path) for path in system.get("backend-path", ())]
+    module, _, attributes = system.get("build-backend", "setuptools.build_meta:__legacy__").partition(":")
+    found = importlib.import_module(module)
+    for attribute in filter(None, attributes.split(".")):
+        found = getattr(found, attribute)
+    return found
+
+
+def main(mode, folder, destdir):
+    os.umask(0o022)
+    os.chdir(folder)
+    builder = back_end(pathlib.Path(folder))
+    editable = getattr(builder, "build_editable", None) if mode == "editable" else None
+    with tempfile.TemporaryDirectory() as wheels:
+        wheel = (editable or builder.build_wheel)(wheels)
+        with WheelFile.open(pathlib.Path(wheels, wheel)) as source:
+            destination = SchemeDictionaryDestination(
+                sysconfig.get_paths(),
+                interpreter=sys.executable,
+                script_kind="posix",
+                destdir=destdir or None,
+                overwrite_existing=True,
+            )
+            install(source, destination, {"INSTALLER": b"shipwheel\n"})
+    if destdir:
+        # Unchecked: time stamps are set anew when an image is made reproducible, which would void the others.
+        compileall.compile_dir(
+            destdir,
+            quiet=1,
+            stripdir=destdir,
+            prependdir="/",
+            invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH,
+        )
+
+
+main(*sys.argv[1:])

@@ -1,0 +1,70 @@
+"""Write what of the manifests affects installation: no other edit of them touches the layers above."""
+
+import json
+import pathlib
+import re
+import sys
+
+try:
+    import tomllib
+except ModuleNotFoundError:
+    from pip._vendor import tomli as tomllib
+
+PROJECT = ("name", "requires-python", "dependencies", "optional-dependencies")
+POETRY = ("dependencies", "group", "source", "extras", "dev-dependencies", "requires-plugins")
+
+
+def pick(table, keys):
+    return {key: table[key] for key in keys if key in table}
+
+
+def pyproject(text):
+    data = tomllib.loads(text)
+    tool = data.get("tool", {})
+    kept = pick(data, ("build-system", "dependency-groups"))
+    if "project" in data:
+        dynamic = [key for key in data["project"].get("dynamic", ()) if key in PROJECT]
+        kept["project"] = {"version": "0", **pick(data["project"], PROJECT)}
+        kept["project"].update({"dynamic": dynamic} if dynamic else {})
+    tools = {}
+    if "poetry" in tool:
+        tools["poetry"] = {"package-mode": False, **pick(tool["poetry"], POETRY)}
+    if "uv" in tool:
+        tools["uv"] = {key: value for key, value in tool["uv"].items() if key != "build-backend"}
+    if "pdm" in tool:
+        tools["pdm"] = pick(tool["pdm"], ("source", "dev-dependencies", "resolution", "options"))
+    return "".join(f"{json.dumps(key)} = {toml(value)}\n" for key, value in {**kept, "tool": tools}.items())
+
+
+def toml(value):
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{toml(str(key))} = {toml(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(toml, value)) + "]"
+    # JSON writes strings, numbers and booleans as TOML does; what is left are dates.
+    return (
+        json.dumps(value, ensure_ascii=False) if isinstance(value, (str, int, float)) else value.isoformat()
+    )
+
+
+def uv_lock(text):
+    head, *packages = re.split(r"(?m)^(?=\[\[package\]\]$)", text)
+    local = re.compile(r"(?m)^source = \{ (editable|virtual|directory) = ")
+    version = re.compile(r"(?m)^version = .*$")
+    parts = [version.sub('version = "0"', part, count=1) if local.search(part) else part for part in packages]
+    return head + "".join(parts)
+
+
+def main(source, target, *names):
+    for name in names:
+        text = (pathlib.Path(source) / name).read_text("utf-8")
+        if name.endswith("pyproject.toml"):
+            text = pyproject(text)
+        elif name.endswith("uv.lock"):
+            text = uv_lock(text)
+        path = pathlib.Path(target) / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, "utf-8")
+
+
+main(*sys.argv[1:])
