@@ -85,15 +85,16 @@ class BaseMaker:
         return self._open_image()
 
     def _open_image(self) -> list[Layer]:
-        from shipwheel.base.layout import open_layout_layers
-        from shipwheel.base.registry import open_registry_layers
-
         base, workshop = self.base, self._workshop
         if not isinstance(base, ImageBase):
             raise AssertionError("a base is Debian's or an image")  # noqa: TRY004 - cannot be
         if base.kind == "layout":
+            from shipwheel.base.layout import open_layout_layers
+
             layers = open_layout_layers(base, self._platform, root=workshop.project.root)
         else:
+            from shipwheel.base.registry import open_registry_layers
+
             layers = open_registry_layers(base, self._platform, workshop.registry)
         for plan, layer in zip(self._footing.layers, layers, strict=True):
             workshop.progress.finished(plan.key or "", plan.name, note="as is", size=layer.descriptor.size)
