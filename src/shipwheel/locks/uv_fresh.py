@@ -21,7 +21,7 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import NormalizedName, canonicalize_name
 
 from shipwheel.errors import ProjectError
-from shipwheel.locks.constraint import admits
+from shipwheel.locks.constraint import admits, python_marker
 from shipwheel.locks.document import without_credentials
 from shipwheel.locks.markers import both, either, parse_marker, set_valued
 from shipwheel.locks.model import Lock
@@ -96,9 +96,16 @@ def _groups_differ(
 ) -> str | None:
     sources = _sources(data, top)
     groups = {canonicalize_name(name): wishes for name, wishes in data.get("dependency-groups", {}).items()}
+    settings = data.get("tool", {}).get("uv", {}).get("dependency-groups", {})
+    # A group may have a Python of its own.
+    pythons = {
+        canonicalize_name(name): python_marker(str(setting.get("requires-python", "")))
+        for name, setting in settings.items()
+    }
     wanted = {
         name: [
-            _wish(text, sources, "", f"dependency-groups.{name}") for text in _flat_group(name, groups, ())
+            _wish(text, sources, pythons.get(name, ""), f"dependency-groups.{name}")
+            for text in _flat_group(name, groups, ())
         ]
         for name in groups
     }
@@ -131,12 +138,15 @@ def _wish(text: str, sources: Mapping[NormalizedName, Any], condition: str, wher
             "bad-requirement", f"not a requirement: {text!r}", place=f"pyproject.toml [{where}]"
         ) from error
     name = canonicalize_name(requirement.name)
+    source = _url_source(requirement.url) if requirement.url else _source(sources.get(name))
+    # Of what comes from no index uv keeps no specifier.
+    from_index = source in ("", "several") or source.startswith("index ")
     return _Wish(
         name=name,
         extras=tuple(sorted(canonicalize_name(extra) for extra in requirement.extras)),
-        specifier=requirement.specifier,
+        specifier=requirement.specifier if from_index else SpecifierSet(),
         marker=both(str(requirement.marker) if requirement.marker else "", condition),
-        source=_url_source(requirement.url) if requirement.url else _source(sources.get(name)),
+        source=source,
     )
 
 

@@ -246,20 +246,30 @@ def test_uvs_metadata_disagrees(tmp_path: Path, before: str, after: str, differe
             False,
         ),
         ('{ path = "libs/r" }', 'directory = "libs/r"', True),
-        ('{ path = "libs/r" }', 'specifier = "", index = "https://index.example/simple"', False),
-        ('{ index = "private" }', 'index = "https://index.example/private"', True),
-        ('{ index = "private" }', 'index = "https://index.example/other"', False),
+        ('{ path = "libs/r" }', 'specifier = ">=1", index = "https://index.example/simple"', False),
+        ('{ index = "private" }', 'specifier = ">=1", index = "https://index.example/private"', True),
+        ('{ index = "private" }', 'specifier = ">=1", index = "https://index.example/other"', False),
         ('{ url = "https://files.example/r.zip" }', 'url = "https://files.example/r.zip"', True),
     ],
 )
 def test_uvs_sources_count(tmp_path: Path, source: str, locked: str, fresh: bool) -> None:
     pyproject = (
-        '[project]\nname = "app"\nrequires-python = ">=3.11,<3.14"\ndependencies = ["r"]\n'
+        '[project]\nname = "app"\nrequires-python = ">=3.11,<3.14"\ndependencies = ["r>=1"]\n'
         f"[tool.uv.sources]\nr = {source}\n"
         '[[tool.uv.index]]\nname = "private"\nurl = "https://u:p@index.example/private/"\n'
     )
     metadata = f'[package.metadata]\nrequires-dist = [{{ name = "r", {locked} }}]\n'
     assert (uv_staleness(tmp_path, pyproject, metadata) is None) is fresh
+
+
+def test_a_groups_own_python_counts(tmp_path: Path) -> None:
+    pyproject = UV + '[tool.uv.dependency-groups]\nbase = {requires-python = ">=3.12"}\n'
+    locked = UV_METADATA.replace(
+        'base = [{ name = "pytest" }]',
+        'base = [{ name = "pytest", marker = "python_full_version >= \'3.12\'" }]',
+    )
+    assert uv_staleness(tmp_path, pyproject, locked) is None
+    assert uv_staleness(tmp_path, pyproject) == "group base: the project asks for pytest in another way"
 
 
 def test_uvs_overrides_and_members_count(tmp_path: Path) -> None:
