@@ -9,6 +9,8 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
+from packaging.pylock import PackageVcs
+
 from shipwheel.assemble.base import BaseMaker
 from shipwheel.assemble.book import PastImage
 from shipwheel.assemble.image import Materials, assemble
@@ -43,8 +45,10 @@ from shipwheel.ship.explain import LayerStory, explain_image
 from shipwheel.ship.output import Output, write_output
 from shipwheel.ship.previous import learn_local, learn_named, learn_replaced, remember_build
 from shipwheel.ship.push import PushReport, check_pushable, push
+from shipwheel.sources.ensure import ensure_sources, make_source
+from shipwheel.sources.names import plan_builds
+from shipwheel.sources.settle import Settler
 from shipwheel.wheel.build import BackEnd
-from shipwheel.wheel.pins import BuildSystem
 from shipwheel.wheel.source import pin_build_system
 
 
@@ -85,7 +89,7 @@ class Built:
     """The images, one a platform, what they were planned as, and the name they go by.
 
     `references` are all names, `stories` tell of each image's layers where they came from, `pushed` and
-    `loaded` what became of the image.
+    `loaded` what became of the image; `fetched` counts the bytes of reused layers that were needed here.
     """
 
     image: Image | ImageIndex
@@ -97,6 +101,7 @@ class Built:
     seconds: float
     pushed: Sequence[PushReport] = ()
     loaded: Loaded | None = None
+    fetched: int = 0
 
 
 def build(request: Request, workshop: Workshop) -> Built:
@@ -130,6 +135,7 @@ def build(request: Request, workshop: Workshop) -> Built:
         seconds=time.perf_counter() - begun,
         pushed=pushed,
         loaded=loaded,
+        fetched=workshop.book.fetched,
     )
 
 
@@ -157,7 +163,8 @@ def plan(request: Request, workshop: Workshop) -> list[Planned]:
         root=project.root,
         lock_folder=locked.info.path.parent,
         names=ship_lock.files,
-        list_files=lambda item: workshop.fetcher.list_files(item),
+        # Not the method itself: most locks need no index to be read.
+        list_files=lambda item: workshop.fetcher.list_files(item),  # noqa: PLW0108
     )
     selections = []
     for footing in footings:
@@ -287,6 +294,8 @@ def with_sizes(
         digest = locked_hash(item.source)
         if digest is None or digest in sizes or getattr(item.source, "size", None) is not None:
             continue
+        if isinstance(item.source, PackageVcs):
+            continue
         size = ship_lock.sizes.get(digest)
         if size is None:
             size = workshop.fetcher.size_of(item)
@@ -324,5 +333,13 @@ def _assemble(planned: Planned, workshop: Workshop) -> Image:
     systems = {
         member.root: planned.lock.build_system(BackEnd.of(member.data).requires) for member in planned.members
     }
-    base = BaseMaker(planned.lock.base, Platform.parse(planned.plan.platform), workshop)
-    return assemble(planned.plan, Materials(selected=planned.selected, base=base, systems=systems), workshop)
+    platform = Platform.parse(planned.plan.platform)
+    base = BaseMaker(planned.lock.base, platform, workshop)
+    target = plan_footing(planned.lock.base, platform).target
+    materials = Materials(
+        selected=planned.selected,
+        base=base,
+        build_source=lambda item: make_source(item, planned.lock, base, target, workshop),
+        systems=systems,
+    )
+    return assemble(planned.plan, materials, workshop)

@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from packaging.pylock import PackageArchive, PackageDirectory, PackageSdist, PackageVcs
+from packaging.pylock import PackageDirectory
 from packaging.utils import canonicalize_name
 
 from shipwheel.assemble.workshop import Workshop
 from shipwheel.base.choose import BaseChoice, choose_base
 from shipwheel.base.model import Base, DebianBase, ImageBase
-from shipwheel.errors import HostError, Problem, TargetError
+from shipwheel.errors import HostError, TargetError
 from shipwheel.lockfile import ShipwheelLock
 from shipwheel.locks.model import Selected, Selection
 from shipwheel.oci.model import Platform
@@ -24,9 +24,8 @@ from shipwheel.plan.model import PlannedBytecode
 from shipwheel.project.files import list_files
 from shipwheel.project.hints import web_hints
 from shipwheel.project.model import Project
-from shipwheel.project.reader import read_project
 from shipwheel.wheel.keys import planned_bytecode_id
-from shipwheel.wheel.origin import archive_name
+from shipwheel.wheel.source import read_member
 
 # Locked together, so that a laptop and a server of another kind share one file.
 PLATFORMS = ("linux/amd64", "linux/arm64")
@@ -130,33 +129,16 @@ def with_settings(selection: Selection, project: Project) -> Selection:
     return replace(selection, groups=selection.groups | groups, extras=selection.extras | extras)
 
 
-def refuse_unbuilt(selected: Sequence[Selected]) -> Sequence[Selected]:
-    """Return `selected`; raises TargetError `sdist-only`, all of them at once, for what has no wheel."""
-    problems = [
-        Problem(
-            code="sdist-only",
-            message=f"{item.name} {item.version or ''} has no wheel for this target and would have to be built",
-            place=item.place,
-            hint="choose a version with a wheel, or build one and lock it by its address",
-        )
-        for item in selected
-        if isinstance(item.source, PackageSdist | PackageVcs)
-        or (isinstance(item.source, PackageArchive) and not archive_name(item.source).endswith(".whl"))
-    ]
-    if problems:
-        raise TargetError.of(problems)
-    return selected
-
-
 def first_party(project: Project, selections: Sequence[Sequence[Selected]]) -> tuple[Project, ...]:
     """Return the projects whose source is here: the project itself, then its path dependencies by folder."""
     folders = {
-        (project.root / item.source.path).resolve()
+        (project.root / item.source.path).resolve(): str(item.name)
         for selected in selections
         for item in selected
         if isinstance(item.source, PackageDirectory)
     }
-    return (project, *(read_project(folder) for folder in sorted(folders - {project.root.resolve()})))
+    others = sorted(folder for folder in folders if folder != project.root.resolve())
+    return (project, *(read_member(folder, folders[folder]) for folder in others))
 
 
 def plan_bytecode(project: Project, base: Base, footing: Footing, workshop: Workshop) -> PlannedBytecode:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -23,7 +23,7 @@ from shipwheel.assemble.base import BaseMaker
 from shipwheel.assemble.book import KEY_ANNOTATION
 from shipwheel.assemble.machines import check_machines
 from shipwheel.assemble.workshop import Once, Workshop
-from shipwheel.errors import BuildError, ImageError
+from shipwheel.errors import ImageError
 from shipwheel.locks.model import Selected
 from shipwheel.oci.layer import RECIPE as LAYER_RECIPE
 from shipwheel.oci.model import Descriptor, Digest, Image, Layer, Platform, RunConfig
@@ -31,11 +31,10 @@ from shipwheel.oci.tar import DEFAULT_MTIME
 from shipwheel.plan.inputs import INPUTS_ANNOTATION, layer_inputs
 from shipwheel.plan.model import BuildPlan, LayerPlan
 from shipwheel.project.model import Project
-from shipwheel.project.reader import read_project
 from shipwheel.project.settings import MAX_LAYERS
-from shipwheel.wheel.origin import archive_name, direct_url
+from shipwheel.wheel.origin import archive_name, direct_url, is_unbuilt
 from shipwheel.wheel.pins import BuildSystem
-from shipwheel.wheel.source import build_project, source_key
+from shipwheel.wheel.source import BuiltWheel, build_project, read_member, source_key
 
 if TYPE_CHECKING:
     from shipwheel.wheel.interpreter import Interpreter
@@ -46,11 +45,13 @@ if TYPE_CHECKING:
 class Materials:
     """What the plan's layers are made from: the selected files, the base, and the build tools' pins.
 
-    `systems` maps the folder of each first-party project, absolute, to its build system.
+    `systems` maps the folder of each first-party project, absolute, to its build system; `build_source`
+    gives the wheel of what is locked as source.
     """
 
     selected: Sequence[Selected]
     base: BaseMaker
+    build_source: Callable[[Selected], BuiltWheel]
     systems: Mapping[Path, BuildSystem | None] = field(default_factory=dict)
 
 
@@ -200,7 +201,8 @@ class _Assembly:
             source = self._selected[NormalizedName(wheel.name)].source
             if not isinstance(source, PackageDirectory):
                 raise AssertionError(f"{wheel.name} is not a folder")  # noqa: TRY004 - the plan promised
-            projects.append(read_project(self._workshop.project.root / source.path))
+            folder = (self._workshop.project.root / source.path).resolve()
+            projects.append(read_member(folder, wheel.name))
         keys = {project.root: source_key(project, self._system(project)) for project in projects}
         self._own_inputs[layer.name] = {
             f"files of {project.title}": hashlib.sha256(keys[project.root].encode()).hexdigest()[:12]
@@ -261,16 +263,16 @@ class _Assembly:
 
         item = self._selected[name]
         source = item.source
-        if isinstance(source, PackageArchive | PackageWheel):
-            path = self._workshop.fetcher.fetch(item, stop=self._stop)
-            filename = source.filename if isinstance(source, PackageWheel) else archive_name(source)
-            wheel = open_wheel(path, filename=filename, sha256=_sha256(path, source.hashes))
-            return self._compiled(LayerWheel(wheel=wheel, direct_url=direct_url(source)))
-        raise BuildError(
-            "not-a-wheel",
-            f"{name} is locked as {type(source).__name__}, which has to be built first",
-            place=item.place,
-        )
+        if is_unbuilt(source):
+            built = self._materials.build_source(item)
+            wheel = open_wheel(built.path, filename=built.filename, sha256=built.sha256)
+            return self._compiled(LayerWheel(wheel=wheel, direct_url=direct_url(source), recompress=True))
+        if not isinstance(source, PackageArchive | PackageWheel):
+            raise AssertionError(f"{name} is neither wheel nor source")  # noqa: TRY004 - the plan promised
+        path = self._workshop.fetcher.fetch(item, stop=self._stop)
+        filename = source.filename if isinstance(source, PackageWheel) else archive_name(source)
+        wheel = open_wheel(path, filename=filename, sha256=_sha256(path, source.hashes))
+        return self._compiled(LayerWheel(wheel=wheel, direct_url=direct_url(source)))
 
     def _built_wheel(self, project: Project, sources: str) -> LayerWheel:
         from shipwheel.wheel.archive import open_wheel

@@ -85,13 +85,18 @@ class PlannedBytecode:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedWheel:
-    """One distribution to install: `file` as in the lock, `hash` as `sha256:<hex>`, `size` in bytes."""
+    """One distribution to install: `file` as in the lock, `hash` as `sha256:<hex>`, `size` in bytes.
+
+    `build` is None for a wheel as it is; a source is `pure`, and built by any Python, or `native`, and
+    compiled for the target.
+    """
 
     name: str
     version: str | None
     file: str
     hash: str | None
     size: int | None
+    build: Literal["pure", "native"] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,7 +145,7 @@ class DockerfilePlan:
     `image` is the base's name with tag, `digest` its pin (None: taken as the tag is on the day).
     `context` leads from the project's folder to the context ("." or as "../.."), `folder` back.
     `launcher` is pipx, which installs the tool (None for uv and pip); `manifests` are the files that
-    decide what is installed. `private_index` tells that the lock names an index other than the default.
+    decide what is installed. `services` are those that the locked clients speak to, as "postgres".
     """
 
     image: str
@@ -165,7 +170,6 @@ class DockerfilePlan:
     sudo: bool = True
     test: Sequence[str] = ()
     services: Sequence[str] = ()
-    private_index: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -56,10 +56,19 @@ _URL_LABELS: Final = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedBuild:
+    """A wheel that will be built: `id` (`sha256:<hex>`) names it beforehand; `native`: it is compiled."""
+
+    id: str
+    native: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Inputs:
     """What a plan is made of: the project, its lock and what was selected from it, and the base.
 
-    `footing` is the base for the plan's platform (`plan.base`); `sizes` maps `sha256:<hex>` to bytes.
+    `footing` is the base for the plan's platform (`plan.base`); `sizes` maps `sha256:<hex>` to bytes;
+    `builds` are the selected that are no wheels yet.
     """
 
     project: Project
@@ -71,6 +80,7 @@ class Inputs:
     epoch: int
     bytecode: PlannedBytecode
     sizes: Mapping[str, int] = field(default_factory=dict)
+    builds: Mapping[NormalizedName, PlannedBuild] = field(default_factory=dict)
     hints: Sequence[str] = ()
 
 
@@ -255,7 +265,7 @@ def _plan_layers(inputs: Inputs, paths: PlannedPaths, user: PlannedUser) -> tupl
     locked: dict[NormalizedName, PlannedWheel] = {}
     first_party: list[PlannedWheel] = []
     for item in inputs.selected:
-        wheel = _planned_wheel(item, inputs.sizes)
+        wheel = _planned_wheel(item, inputs)
         if isinstance(item.source, PackageDirectory):
             first_party.append(wheel)
         else:
@@ -287,13 +297,12 @@ def _plan_layers(inputs: Inputs, paths: PlannedPaths, user: PlannedUser) -> tupl
 def _wheel_layer(wheels: list[PlannedWheel], inputs: Inputs, paths: PlannedPaths) -> LayerPlan:
     known = [wheel.size for wheel in wheels if wheel.size is not None]
     alone = len(wheels) == 1
-    hashes = [wheel.hash for wheel in wheels if wheel.hash is not None]
     return LayerPlan(
         name=wheels[0].name if alone else f"{len(wheels)} wheels from {wheels[0].name}",
         kind="wheel" if alone else "wheels",
         reason="its own layer: an upgrade changes nothing else" if alone else "small wheels share a bucket",
         key=wheel_layer_key(
-            hashes,
+            [name for wheel in wheels if (name := _identity(wheel, inputs)) is not None],
             python=inputs.footing.target.python,
             prefix=paths.venv,
             bytecode=inputs.bytecode.interpreter if inputs.bytecode.enabled else None,
@@ -304,22 +313,30 @@ def _wheel_layer(wheels: list[PlannedWheel], inputs: Inputs, paths: PlannedPaths
     )
 
 
+def _identity(wheel: PlannedWheel, inputs: Inputs) -> str | None:
+    """Return the locked hash of a wheel, and of what is built the name that follows from all it is built of."""
+    build = inputs.builds.get(NormalizedName(wheel.name))
+    return wheel.hash if build is None else build.id
+
+
 def _direct_urls(wheels: Sequence[PlannedWheel], inputs: Inputs) -> dict[str, dict[str, Any]]:
     sources = {str(item.name): item.source for item in inputs.selected}
-    origins = ((wheel.hash, direct_url(sources[wheel.name])) for wheel in wheels)
-    return {digest: origin for digest, origin in origins if digest is not None and origin is not None}
+    origins = ((_identity(wheel, inputs), direct_url(sources[wheel.name])) for wheel in wheels)
+    return {name: origin for name, origin in origins if name is not None and origin is not None}
 
 
-def _planned_wheel(item: Selected, sizes: Mapping[str, int]) -> PlannedWheel:
+def _planned_wheel(item: Selected, inputs: Inputs) -> PlannedWheel:
     source = item.source
     digest = locked_hash(source)
     size = getattr(source, "size", None)
+    build = inputs.builds.get(item.name)
     return PlannedWheel(
         name=item.name,
         version=None if item.version is None else str(item.version),
         file=_source_name(source),
         hash=digest,
-        size=size if size is not None else sizes.get(digest or ""),
+        size=size if size is not None else inputs.sizes.get(digest or ""),
+        build=None if build is None else "native" if build.native else "pure",
     )
 
 

@@ -107,19 +107,39 @@ def lock_build_system(
 
     Raises BuildError `build-requirements` when they cannot be resolved.
     """
-    pins = _resolve(back_end.requires, index, environ)
-    system = BuildSystem(requires=tuple(sorted(back_end.requires)), pins=pins)
-    extra = (
-        []
-        if _adds_nothing(back_end)
-        else _hook(
-            tree, back_end, prepare_environment(system, cache=cache, index=index, environ=environ), environ
-        ).get_requires_for_build_wheel()
-    )
+    system = pin_requirements(back_end.requires, index=index, environ=environ)
+    extra = extra_requirements(tree, back_end, system, cache=cache, index=index, environ=environ)
     if not extra:
         return system
     pins = _resolve([*back_end.requires, *extra], index, environ)
     return BuildSystem(requires=system.requires, pins=pins)
+
+
+def pin_requirements(
+    requires: Sequence[str], *, index: IndexOptions, environ: Mapping[str, str]
+) -> BuildSystem:
+    """Choose a version for each of `requires` and what they need, for every Python, by hash.
+
+    Raises BuildError `build-requirements`.
+    """
+    pins = _resolve(requires, index, environ) if requires else ()
+    return BuildSystem(requires=tuple(sorted(requires)), pins=pins)
+
+
+def extra_requirements(
+    tree: Path,
+    back_end: BackEnd,
+    system: BuildSystem,
+    *,
+    cache: Cache,
+    index: IndexOptions,
+    environ: Mapping[str, str],
+) -> Sequence[str]:
+    """Return what the back-end asks for beside what `[build-system]` says (PEP 517), most often nothing."""
+    if adds_nothing(back_end):
+        return ()
+    env = prepare_environment(system, cache=cache, index=index, environ=environ)
+    return _hook(tree, back_end, env, environ).get_requires_for_build_wheel()
 
 
 def prepare_environment(
@@ -139,13 +159,13 @@ def prepare_environment(
     ]
     with cache.staging_folder() as folder:
         env = folder / "env"
-        _uv(
+        run_uv(
             ["venv", "--quiet", "--relocatable", "--no-project", "--python", sys.executable, str(env)],
             "",
             environ,
             index,
         )
-        _uv(
+        run_uv(
             [*_INSTALL, "--python", str(env / "bin" / "python"), *index.options, "-r", "-"],
             "\n".join(lines),
             environ,
@@ -174,8 +194,8 @@ def read_back_end(tree: Path) -> BackEnd:
         return BackEnd.of({})
 
 
-def _adds_nothing(back_end: BackEnd) -> bool:
-    # Known to answer [] always; asking costs an environment and a process.
+def adds_nothing(back_end: BackEnd) -> bool:
+    """Tell whether the back-end is known to ask for nothing more: asking costs an environment and a process."""
     return (
         back_end.name in ("poetry.core.masonry.api", "flit_core.buildapi", "uv_build") and not back_end.path
     )
@@ -272,7 +292,7 @@ def _resolve(
     requires: Sequence[str], index: IndexOptions, environ: Mapping[str, str]
 ) -> tuple[BuildPin, ...]:
     """Let uv choose versions for every Python that a build may run on, with every file's hash."""
-    text = _uv(
+    text = run_uv(
         [*_COMPILE, *index.options, "-"],
         "\n".join(requires),
         environ,
@@ -293,7 +313,11 @@ def _read_pin(line: str) -> BuildPin:
     )
 
 
-def _uv(arguments: Sequence[str], stdin: str, environ: Mapping[str, str], index: IndexOptions) -> str:
+def run_uv(arguments: Sequence[str], stdin: str, environ: Mapping[str, str], index: IndexOptions) -> str:
+    """Run `uv ARGUMENTS` with the machine's certificates and `index`'s login, and return its stdout.
+
+    Raises BuildError `build-requirements` where it could not resolve, `build-environment` for the rest.
+    """
     env = {
         name: value
         for name, value in environ.items()
@@ -309,7 +333,7 @@ def _uv(arguments: Sequence[str], stdin: str, environ: Mapping[str, str], index:
     env |= defaults | kept | dict(index.environ)
     with tempfile.TemporaryDirectory() as folder:
         done = subprocess.run(
-            [_find_uv(), *arguments],
+            [_findrun_uv(), *arguments],
             input=stdin,
             env=env,
             cwd=folder,
@@ -329,7 +353,7 @@ def _uv(arguments: Sequence[str], stdin: str, environ: Mapping[str, str], index:
     )
 
 
-def _find_uv() -> str:
+def _findrun_uv() -> str:
     from uv import find_uv_bin
 
     try:

@@ -46,3 +46,13 @@ def wheel_layer_key(
         "wheels": sorted(hashes),
     }
     return "sha256:" + hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
+
+
+def built_wheel_id(source: str, *, environment: str, builder: str | None, recipe: str) -> str:
+    """Return what names a wheel that is built of `source` (`origin.source_id`), as `sha256:<hex>`.
+
+    `environment` is the build requirements' `build.environment_id`; `builder` the root that it is
+    compiled in (`base.debian.builder.builder_id`), None for what any Python builds alike.
+    """
+    data = {"builder": builder, "environment": environment, "recipe": recipe, "source": source}
+    return "sha256:" + hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()

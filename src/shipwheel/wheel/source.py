@@ -7,9 +7,11 @@ import subprocess
 import tempfile
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
+
+from packaging.utils import canonicalize_name
 
 from shipwheel.cache import Cache
 from shipwheel.project.files import (
@@ -22,6 +24,7 @@ from shipwheel.project.files import (
 )
 from shipwheel.project.ignore import IgnoreFile
 from shipwheel.project.model import Project
+from shipwheel.project.reader import read_project
 from shipwheel.wheel.build import (
     RECIPE,
     BackEnd,
@@ -65,6 +68,16 @@ class Builder:
     environ: Mapping[str, str]
 
 
+def read_member(folder: Path, name: str) -> Project:
+    """Return the path dependency `name` in `folder`, which a lock says is to be installed.
+
+    That makes a package of what has no `[build-system]`, or no pyproject.toml beside its setup.py.
+    """
+    if not (folder / "pyproject.toml").is_file() and (folder / "setup.py").is_file():
+        return Project(root=folder, data={}, name=canonicalize_name(name), version=None)
+    return replace(read_project(folder), package_mode=True)
+
+
 def pin_build_system(project: Project, builder: Builder) -> BuildSystem:
     """Resolve what building `project` needs.
 
@@ -94,16 +107,29 @@ def build_project(project: Project, system: BuildSystem, key: str, builder: Buil
     Raises BuildError `build-failed`, `no-back-end`, `build-environment`.
     """
     cache = builder.cache
-    if (known := cache.record(f"wheel of {key}")) and (path := cache.file("sha256", known["sha256"])):
-        return BuiltWheel(filename=known["filename"], path=path, sha256=known["sha256"])
+    if (kept := kept_wheel(cache, key)) is not None:
+        return kept
     env = prepare_environment(system, cache=cache, index=builder.index, environ=builder.environ)
     with tempfile.TemporaryDirectory(prefix="shipwheel-") as folder:
         tree = _stage(project, Path(folder))
         into = Path(folder) / "out"
         into.mkdir()
         built = build_wheel(tree, BackEnd.of(project.data), env, into, environ=builder.environ)
-        content = built.read_bytes()
         _check_no_private_keys(built, project)
+        return keep_wheel(cache, key, built)
+
+
+def kept_wheel(cache: Cache, key: str) -> BuiltWheel | None:
+    """Return the wheel that was kept under `key`, or None."""
+    known = cache.record(f"wheel of {key}")
+    if known is None or (path := cache.file("sha256", known["sha256"])) is None:
+        return None
+    return BuiltWheel(filename=known["filename"], path=path, sha256=known["sha256"])
+
+
+def keep_wheel(cache: Cache, key: str, built: Path) -> BuiltWheel:
+    """Copy a wheel that was just built into the cache, to be found under `key`."""
+    content = built.read_bytes()
     digest = hashlib.sha256(content).hexdigest()
     with cache.staging() as (staged, file):
         file.write(content)

@@ -34,10 +34,11 @@ _XZ_MEMORY: Final = 80 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Control:
-    """What is kept of a package's control files: the stanza, and md5sums as `hash  path` lines."""
+    """What is kept of a package's control files: the stanza, md5sums as `hash  path` lines, `postinst`."""
 
     stanza: bytes
     md5sums: bytes
+    postinst: bytes = b""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,17 +60,19 @@ class Deb:
     control: Control
     _data: tarfile.TarFile
 
-    def entries(self, drop_setid: Mapping[str, str]) -> Iterator[tuple[DebEntry, Iterator[bytes]]]:
+    def entries(self, drop_setid: Mapping[str, str] | None) -> Iterator[tuple[DebEntry, Iterator[bytes]]]:
         """Yield the entries in the archive's order; those in `drop_setid` (path → reason) are left out.
+
+        None is for what never gets into an image: set-id files lose their bits and are not refused.
 
         Raises IntegrityError `deb-unsafe-path`, `deb-special-file`, `deb-setuid`, `deb-malformed`.
         """
         with _malformed(self.package):
             for info in self._data:
                 entry = _entry(self.package, info)
-                if entry is None or entry.path in drop_setid:
+                if entry is None or (drop_setid is not None and entry.path in drop_setid):
                     continue
-                if info.isreg() and info.mode & 0o6000:
+                if drop_setid is not None and info.isreg() and info.mode & 0o6000:
                     _refuse(
                         self.package,
                         "deb-setuid",
@@ -87,8 +90,10 @@ class Deb:
 
 
 @contextmanager
-def open_deb(path: Path, package: DebianPackage) -> Iterator[Deb]:
+def open_deb(path: Path, package: DebianPackage, *, for_image: bool = True) -> Iterator[Deb]:
     """Open the .deb at `path`, which must be `package` by size, SHA-256, name, version, architecture.
+
+    Not `for_image`: maintainer scripts that nobody reviewed are no reason to refuse it.
 
     Raises IntegrityError `deb-wrong-size`, `deb-wrong-hash`, `deb-malformed`, `deb-wrong-package`,
     `deb-unknown-script`; HostError `no-zstd`.
@@ -97,7 +102,7 @@ def open_deb(path: Path, package: DebianPackage) -> Iterator[Deb]:
         _check_hash(file, package)
         with _malformed(package):
             members = _members(file, package)
-            control = _read_control(package, members)
+            control = _read_control(package, members, for_image=for_image)
             stream = _open_member(members, "data.tar", package)
             with tarfile.open(fileobj=stream, mode="r|", bufsize=_CHUNK, errorlevel=2) as data:
                 yield Deb(package, control, data)
@@ -145,7 +150,7 @@ def _members(file: BinaryIO, package: DebianPackage) -> dict[str, _Slice]:
     return members
 
 
-def _read_control(package: DebianPackage, members: Mapping[str, _Slice]) -> Control:
+def _read_control(package: DebianPackage, members: Mapping[str, _Slice], *, for_image: bool) -> Control:
     files: dict[str, bytes] = {}
     total = 0
     stream = _open_member(members, "control.tar", package)
@@ -162,11 +167,11 @@ def _read_control(package: DebianPackage, members: Mapping[str, _Slice]) -> Cont
             content = tar.extractfile(info)
             files[name] = b"" if content is None else content.read()
     for kind in INSTALL_SCRIPTS:
-        if kind in files:
+        if kind in files and for_image:
             check_script(package.name, kind, files[kind])
     stanza = files.get("control", b"")
     _check_stanza(package, stanza)
-    return Control(stanza=stanza, md5sums=files.get("md5sums", b""))
+    return Control(stanza=stanza, md5sums=files.get("md5sums", b""), postinst=files.get("postinst", b""))
 
 
 def _check_stanza(package: DebianPackage, stanza: bytes) -> None:

@@ -1,0 +1,270 @@
+"""Compile a source tree for the target: in a root folder of Debian packages, isolated and without network.
+
+The root is assembled from the packages in shipwheel.lock's `[builder]`; the build requirements are wheels
+for the target, by their pinned hashes. Decides nothing about what has to be compiled.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from packaging.markers import Marker
+from packaging.pylock import PackageWheel
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+from shipwheel.assemble.workshop import Once, Workshop
+from shipwheel.base.debian.builder import BuilderRoot, builder_id, read_builder, write_builder
+from shipwheel.base.model import DebianBase, DebianPlatform
+from shipwheel.engine.detect import find_runner
+from shipwheel.engine.process import Process, User
+from shipwheel.engine.rootless import Container, Launcher, RootlessRunner
+from shipwheel.engine.spec import Mount, Streams
+from shipwheel.engine.supervise import supervise
+from shipwheel.errors import BuildError, HostError
+from shipwheel.locks.choose import name_file
+from shipwheel.locks.model import KnownByHash, Selected
+from shipwheel.target import Target
+from shipwheel.wheel.build import BackEnd, environment_id
+from shipwheel.wheel.native import missing_package
+from shipwheel.wheel.pins import BuildPin, BuildSystem
+
+# Zip's dates start in 1980; a wheel's own dates reach no image.
+_EPOCH: Final = "315532800"
+# A runaway build ends some day; the slowest honest ones take half an hour on two cores.
+_SECONDS: Final = 2 * 3600.0
+_RUNNERS: Final = ("unshare", "bwrap", "runc")
+_TAIL: Final = 25
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """One hook to call: the project's `tree`, of which `folder` (its outermost parent) is seen inside."""
+
+    folder: Path
+    tree: Path
+    back_end: BackEnd
+    system: BuildSystem
+    title: str
+    place: str
+
+
+class Builder:
+    """Compiles for one target. The root is assembled when something first needs it."""
+
+    def __init__(
+        self, lock: DebianBase, platform: DebianPlatform, target: Target, workshop: Workshop
+    ) -> None:
+        self._lock, self._platform, self._target, self._workshop = lock, platform, target, workshop
+        self.id = builder_id(platform)
+        self.root = Once(self._root)
+        self._launcher = Once(self._find_launcher)
+
+    def requires(self, order: Order) -> list[str]:
+        """Return what the back-end asks for beside `[build-system] requires` (PEP 517)."""
+        with tempfile.TemporaryDirectory(prefix="shipwheel-") as folder:
+            return [str(text) for text in self._call(order, "get_requires_for_build_wheel", [], Path(folder))]
+
+    def build(self, order: Order, into: Path) -> Path:
+        """Build the wheel into the folder `into` and return its path.
+
+        Raises BuildError `build-failed` with the end of the output and what it seems to miss,
+        `build-requirement-not-a-wheel`; HostError `no-runner`, and what fetching raises.
+        """
+        with tempfile.TemporaryDirectory(prefix="shipwheel-") as folder:
+            name = self._call(order, "build_wheel", ["/build/out"], Path(folder))
+            built = into / Path(str(name)).name
+            shutil.move(Path(folder) / "out" / built.name, built)
+        return built
+
+    def _call(self, order: Order, hook: str, arguments: Sequence[str], work: Path) -> Any:
+        for name in ("out", "home", "tmp"):
+            (work / name).mkdir()
+        # The same path for whatever it is built from: compilers write it into what they make.
+        shutil.copytree(order.folder, work / "source", symlinks=True)
+        inside = Path("/build/source") / order.tree.relative_to(order.folder)
+        worker = Path(__file__).parent.parent / "wheel" / "hook_worker.py"
+        (work / "hook.py").write_bytes(worker.read_bytes())
+        orders = {
+            "back_end": order.back_end.name,
+            "path": list(order.back_end.path),
+            "hook": hook,
+            "arguments": list(arguments),
+        }
+        (work / "orders").write_text(json.dumps(orders))
+        code, output = self._run(
+            ["/env/bin/python", "-P", "/build/hook.py", "/build/orders"], work, str(inside), order
+        )
+        if code != 0:
+            raise _failed(order, code, output)
+        return json.loads((work / "orders.answer").read_text())
+
+    def _run(self, argv: Sequence[str], work: Path, cwd: str, order: Order) -> tuple[int, str]:
+        env = self._environment(order.system)
+        container = Container(
+            root=self.root().path,
+            process=Process(
+                argv=tuple(argv),
+                env=_environ(),
+                cwd=cwd,
+                user=User(uid=os.geteuid(), gid=os.getegid()),
+            ),
+            path=argv[0],
+            mounts=[
+                Mount(source=work.resolve(), target="/build", read_only=False),
+                Mount(source=env.resolve(), target="/env"),
+            ],
+            tmpfs=["/tmp"],  # noqa: S108 - inside the container
+            isolate_network=True,
+        )
+        with tempfile.TemporaryFile() as output, Path(os.devnull).open("rb") as nothing:
+            streams = Streams(stdin=nothing.fileno(), stdout=output.fileno(), stderr=output.fileno())
+            try:
+                with self._launcher().launch(container, streams) as launch:
+                    code = launch.check(supervise(launch.start, launch.deliver, timeout=_SECONDS))
+            except TimeoutError as error:
+                raise BuildError(
+                    "build-timeout", f"building {order.title} takes hours", place=order.place
+                ) from error
+            output.seek(0)
+            return code, output.read().decode("utf-8", "replace")
+
+    def _find_launcher(self) -> Launcher:
+        reasons = []
+        for name in _RUNNERS:
+            try:
+                runner = find_runner(self._workshop.environ, prefer=name, cache=self._workshop.cache)
+            except HostError as error:
+                reasons.append(error.problems[0].message)
+                continue
+            if isinstance(runner, RootlessRunner):
+                return runner.launcher
+        raise HostError(
+            "no-isolation",
+            f"compiling needs user namespaces, and none can be made here: {'; '.join(reasons)}",
+            hint="allow them (kernel.unprivileged_userns_clone, a container's --security-opt), or lock wheels",
+        )
+
+    def _root(self) -> BuilderRoot:
+        from shipwheel.base.debian.fetch import fetch_packages
+
+        workshop, platform = self._workshop, self._platform
+        key = f"builder root {self.id}"
+        if (kept := workshop.cache.folder(key)) is not None:
+            return read_builder(kept)
+        title = f"{len(platform.packages)} Debian packages to compile with"
+        workshop.progress.started(key, title)
+        debs = fetch_packages(workshop.http, workshop.cache, self._lock, platform.packages, workshop.mirrors)
+        with workshop.cache.staging_folder() as staged:
+            write_builder(platform, debs, staged / "builder")
+            kept = workshop.cache.add_folder(staged / "builder", key)
+        workshop.progress.finished(key, title, note="unpacked")
+        return read_builder(kept)
+
+    def _environment(self, system: BuildSystem) -> Path:
+        """Return a virtual environment of the pins as the builder's Python has it at /env."""
+        key = f"builder environment {self.id} {environment_id(system)}"
+        if (kept := self._workshop.cache.folder(key)) is not None:
+            return kept
+        marker_environment = {name: str(value) for name, value in self._target.marker_environment().items()}
+        pins = [
+            pin
+            for pin in system.pins
+            if pin.marker is None or Marker(pin.marker).evaluate(marker_environment)
+        ]
+        with self._workshop.cache.staging_folder() as staged:
+            env = staged / "env"
+            site = env / "lib" / f"python{self._target.python_minor}" / "site-packages"
+            for folder in (env / "bin", site):
+                folder.mkdir(parents=True)
+            python = f"/usr/bin/python{self._target.python_minor}"
+            for name in ("python", "python3"):
+                (env / "bin" / name).symlink_to(python)
+            text = f"home = /usr/bin\ninclude-system-site-packages = false\nversion = {self._target.python}\n"
+            (env / "pyvenv.cfg").write_text(text)
+            for pin in pins:
+                self._install(pin, env, site, staged)
+            return self._workshop.cache.add_folder(env, key)
+
+    def _install(self, pin: BuildPin, env: Path, site: Path, staged: Path) -> None:
+        from installer import install
+        from installer.destinations import SchemeDictionaryDestination
+        from installer.sources import WheelFile
+
+        fetcher = self._workshop.fetcher
+        asked = Selected(
+            name=canonicalize_name(pin.name),
+            version=Version(pin.version),
+            source=KnownByHash(tuple(pin.hashes)),
+            place="shipwheel.lock [build-systems]",
+        )
+        named = name_file(asked, fetcher.list_files(asked), self._target)
+        if not isinstance(named.source, PackageWheel):
+            raise BuildError(
+                "build-requirement-not-a-wheel",
+                f"{pin.name} {pin.version} is needed to build, and has no wheel for the target itself",
+                place=asked.place,
+                hint="choose a version of it that has one",
+            )
+        # The wheel's name counts, and the cache's is a hash.
+        link = staged / named.source.filename
+        link.symlink_to(fetcher.fetch(named))
+        destination = SchemeDictionaryDestination(
+            {
+                "purelib": str(site),
+                "platlib": str(site),
+                "scripts": str(env / "bin"),
+                "data": str(env),
+                "headers": str(env / "include" / pin.name),
+            },
+            interpreter="/env/bin/python",
+            script_kind="posix",
+        )
+        with WheelFile.open(link) as source:
+            install(source, destination, additional_metadata={})
+
+
+def find_builder(lock: DebianBase | None, target: Target) -> DebianPlatform | None:
+    """Return the locked builder for the target's platform, or None."""
+    return next(
+        (item for item in (lock.platforms if lock else ()) if item.platform == str(target.platform)), None
+    )
+
+
+def _environ() -> Mapping[str, str]:
+    return {
+        "PATH": "/env/bin:/usr/local/bin:/usr/bin:/usr/sbin",
+        "HOME": "/build/home",
+        "TMPDIR": "/build/tmp",
+        "LC_ALL": "C.UTF-8",
+        "TZ": "UTC",
+        "PYTHONHASHSEED": "0",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "SOURCE_DATE_EPOCH": _EPOCH,
+        # An image has no use for a debugger's tables; they are most of a library.
+        "CFLAGS": "-g0",
+        "CXXFLAGS": "-g0",
+    }
+
+
+def _failed(order: Order, code: int, output: str) -> BuildError:
+    lines = output.rstrip().splitlines()
+    missing = missing_package(output)
+    hint = "it has no network and the packages of [tool.shipwheel.base] build-packages; a wheel needs no building"
+    if missing is not None:
+        what, package = missing
+        hint = (
+            f"{what} seems to be missing. Perhaps this helps, then `shipwheel lock`:"
+            f' [tool.shipwheel.base] build-packages = ["{package}"]'
+        )
+    tail = "\n".join(lines[-_TAIL:])
+    return BuildError(
+        "build-failed", f"building {order.title} ended with {code}:\n{tail}", place=order.place, hint=hint
+    )

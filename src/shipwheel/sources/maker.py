@@ -1,0 +1,246 @@
+"""A locked source → its files, what builds it, and its wheel in the cache, named by hash.
+
+What is pure Python is built with the Python that runs this; what compiles, in a builder root. Which of
+the two is decided once and stands in shipwheel.lock. Writes no lock.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from packaging.pylock import PackageArchive, PackageSdist, PackageVcs
+from packaging.utils import InvalidWheelFilename, parse_wheel_filename
+
+from shipwheel.assemble.workshop import Workshop
+from shipwheel.errors import BuildError
+from shipwheel.locks.model import Selected
+from shipwheel.sources.builder import Builder, Order
+from shipwheel.sources.names import wheel_id
+from shipwheel.target import Target
+from shipwheel.wheel.archive import open_wheel
+from shipwheel.wheel.build import (
+    BackEnd,
+    build_wheel,
+    extra_requirements,
+    pin_requirements,
+    prepare_environment,
+    read_back_end,
+)
+from shipwheel.wheel.native import has_native_code, unmet_libraries
+from shipwheel.wheel.origin import archive_name, source_id
+from shipwheel.wheel.pins import BuildSystem, SourceBuild
+from shipwheel.wheel.source import BuiltWheel, keep_wheel, kept_wheel
+from shipwheel.wheel.unpack import source_root, unpack_source
+from shipwheel.wheel.vcs import fetch_commit
+
+
+@dataclass(frozen=True, slots=True)
+class SourceTree:
+    """A copy of a source of its own: all of it in `folder`, the project in `root` (the same, or below)."""
+
+    folder: Path
+    root: Path
+    back_end: BackEnd
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compiling:
+    """What compiling for an image takes: the `builder`, and the file names of the image's libraries."""
+
+    builder: Builder
+    libraries: Callable[[], frozenset[str]]
+
+
+def pin_source(
+    item: Selected, workshop: Workshop, builder: Callable[[], Builder]
+) -> tuple[SourceBuild, BuildSystem]:
+    """Find out what builds `item`: look at its files, ask its back-end, and pin what they ask for.
+
+    A pure source is built on the way, which shows that it is one. `builder` is called for one that
+    compiles. Raises BuildError, IntegrityError, NetworkError, HostError, and what `builder` raises.
+    """
+    index, environ = workshop.builder.index, workshop.environ
+    with source_tree(item, workshop) as tree:
+        requires = tuple(tree.back_end.requires)
+        system = pin_requirements(requires, index=index, environ=environ)
+        if not has_native_code(tree.root, requires):
+            extra = extra_requirements(
+                tree.root, tree.back_end, system, cache=workshop.cache, index=index, environ=environ
+            )
+            if extra:
+                system = pin_requirements([*requires, *extra], index=index, environ=environ)
+            build = SourceBuild(name=item.name, source=source_id(item.source), requires=system.requires)
+            if _build_pure(item, build, system, tree, workshop) is not None:
+                return build, system
+        order = _order(item, tree, system)
+        if extra := builder().requires(order):
+            system = pin_requirements([*requires, *extra], index=index, environ=environ)
+    build = SourceBuild(name=item.name, source=source_id(item.source), requires=system.requires, native=True)
+    return build, system
+
+
+def make_wheel(
+    item: Selected,
+    build: SourceBuild,
+    system: BuildSystem,
+    *,
+    target: Target,
+    workshop: Workshop,
+    compiling: Callable[[], Compiling],
+) -> BuiltWheel:
+    """Return the wheel of `item`, built unless it was before.
+
+    Raises BuildError `build-failed`, `wrong-wheel`, `missing-library`, and as `pin_source`.
+    """
+    if not build.native:
+        key = wheel_id(build, system, None)
+        if (kept := kept_wheel(workshop.cache, key)) is not None:
+            return kept
+        with _told(item, workshop), source_tree(item, workshop) as tree:
+            made = _build_pure(item, build, system, tree, workshop)
+        if made is None:
+            raise BuildError(
+                "wrong-wheel",
+                f"{_title(item)} compiled something, and shipwheel.lock says that it does not",
+                place=item.place,
+                hint="run: shipwheel lock",
+            )
+        return made
+    means = compiling()
+    key = wheel_id(build, system, means.builder.id)
+    if (kept := kept_wheel(workshop.cache, key)) is not None:
+        return kept
+    with _told(item, workshop), source_tree(item, workshop) as tree, _folder() as into:
+        built = means.builder.build(_order(item, tree, system), into)
+        tags = _check_name(item, built)
+        if not tags & {str(tag) for tag in target.tags}:
+            raise BuildError(
+                "wrong-wheel",
+                f"{_title(item)} became {built.name}, which is not for {target.platform}",
+                place=item.place,
+            )
+        _check_libraries(item, built, means)
+        return keep_wheel(workshop.cache, key, built)
+
+
+@contextmanager
+def source_tree(item: Selected, workshop: Workshop) -> Iterator[SourceTree]:
+    """Yield a copy of the source's files, removed in the end.
+
+    Raises IntegrityError `unsafe-source`, `bad-source`, and what fetching raises.
+    """
+    source = item.source
+    with _folder() as folder:
+        into = folder / "source"
+        if isinstance(source, PackageVcs):
+            kept = fetch_commit(
+                source,
+                cache=workshop.cache,
+                environ=workshop.environ,
+                root=workshop.project.root,
+                place=item.place,
+            )
+            shutil.copytree(kept, into, symlinks=True)
+            root = into if not source.subdirectory else source_root(into / ".", source.subdirectory)
+        elif isinstance(source, PackageSdist | PackageArchive):
+            into.mkdir()
+            filename = source.filename if isinstance(source, PackageSdist) else archive_name(source)
+            unpack_source(workshop.fetcher.fetch(item), filename, into)
+            root = source_root(into, getattr(source, "subdirectory", None))
+        else:
+            raise TypeError(f"not a source: {source!r}")
+        yield SourceTree(into, root, read_back_end(root))
+
+
+def _build_pure(
+    item: Selected, build: SourceBuild, system: BuildSystem, tree: SourceTree, workshop: Workshop
+) -> BuiltWheel | None:
+    """Return the wheel, None when it turns out to be for one platform or Python only."""
+    builder = workshop.builder
+    env = prepare_environment(system, cache=workshop.cache, index=builder.index, environ=builder.environ)
+    with _folder() as into:
+        try:
+            built = build_wheel(tree.root, tree.back_end, env, into, environ=builder.environ)
+        except BuildError as error:
+            problem = error.problems[0]
+            raise BuildError(
+                problem.code, f"{_title(item)}: {problem.message}", place=item.place, hint=problem.hint
+            ) from error
+        tags = _check_name(item, built)
+        if not all(tag.endswith("-none-any") for tag in tags):
+            return None
+        return keep_wheel(workshop.cache, wheel_id(build, system, None), built)
+
+
+def _check_name(item: Selected, built: Path) -> set[str]:
+    """Return the wheel's tags; raises BuildError `wrong-wheel` for another project or version."""
+    try:
+        name, version, _, tags = parse_wheel_filename(built.name)
+    except InvalidWheelFilename as error:
+        raise BuildError(
+            "wrong-wheel", f"{_title(item)} became {built.name!r}: {error}", place=item.place
+        ) from error
+    if name != item.name or (item.version is not None and version.public != item.version.public):
+        raise BuildError(
+            "wrong-wheel",
+            f"{_title(item)} became {built.name}: another project or version than is locked",
+            place=item.place,
+            hint="lock again, or is it a version that is made from version control?",
+        )
+    return {str(tag) for tag in tags}
+
+
+def _check_libraries(item: Selected, built: Path, means: Compiling) -> None:
+    with built.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    wheel = open_wheel(built, filename=built.name, sha256=digest)
+    unmet = unmet_libraries(wheel, means.libraries())
+    if not unmet:
+        return
+    owners = means.builder.root().owners
+    packages = sorted({owners[need.library] for need in unmet if need.library in owners})
+    named = ", ".join(f'"{name}"' for name in packages)
+    needs = "; ".join(f"{need.member} needs {need.library}" for need in unmet)
+    raise BuildError(
+        "missing-library",
+        f"{_title(item)} was compiled, and the image would not have its libraries: {needs}",
+        place=item.place,
+        hint=f"add them to the image, then `shipwheel lock`: [tool.shipwheel.base] packages = [{named}]"
+        if packages
+        else "name the Debian packages that have them: [tool.shipwheel.base] packages",
+    )
+
+
+def _order(item: Selected, tree: SourceTree, system: BuildSystem) -> Order:
+    return Order(
+        folder=tree.folder,
+        tree=tree.root,
+        back_end=tree.back_end,
+        system=system,
+        title=_title(item),
+        place=item.place,
+    )
+
+
+def _title(item: Selected) -> str:
+    return f"{item.name} {item.version}" if item.version is not None else str(item.name)
+
+
+@contextmanager
+def _told(item: Selected, workshop: Workshop) -> Iterator[None]:
+    key = f"wheel of {item.name}"
+    workshop.progress.started(key, f"building {_title(item)}")
+    yield
+    workshop.progress.finished(key, f"building {_title(item)}", note="made")
+
+
+@contextmanager
+def _folder() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="shipwheel-") as name:
+        yield Path(name).resolve()

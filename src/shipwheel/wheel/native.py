@@ -1,0 +1,235 @@
+"""Does a source have code to compile, what did compiling lack, and which libraries does a wheel need?
+
+Reads files; compiles nothing. The answers follow from the files alone, so they are the same everywhere.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import struct
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
+
+from shipwheel.wheel.archive import Wheel
+
+_SUFFIXES: Final = (
+    ".c",
+    ".cc",
+    ".cpp",
+    ".cxx",
+    ".pyx",
+    ".rs",
+    ".f",
+    ".f77",
+    ".f90",
+    ".f95",
+    ".go",
+    ".zig",
+    ".asm",
+)
+_NAMES: Final = frozenset({"CMakeLists.txt", "meson.build", "Cargo.toml"})
+# Where packages keep code that is not part of them.
+_ASIDE: Final = frozenset(
+    {
+        "test",
+        "tests",
+        "testing",
+        "doc",
+        "docs",
+        "example",
+        "examples",
+        "benchmark",
+        "benchmarks",
+        ".git",
+        ".github",
+    }
+)
+# Who asks for one of these is going to compile.
+_COMPILERS: Final = frozenset(
+    {
+        "cffi",
+        "cmake",
+        "cython",
+        "maturin",
+        "meson",
+        "meson-python",
+        "mypy",
+        "nanobind",
+        "ninja",
+        "numpy",
+        "pybind11",
+        "scikit-build",
+        "scikit-build-core",
+        "setuptools-golang",
+        "setuptools-rust",
+        "sip",
+        "ziglang",
+    }
+)
+_SETUP: Final = re.compile(rb"ext_modules|cffi_modules|rust_extensions|\bExtension\(")
+
+# What a compiler or a script misses → the Debian package that has it.
+_PACKAGES: Final = (
+    (r"libpq-fe\.h|pg_config", "libpq-dev"),
+    (r"mysql\.h|mysql_config|mysqlclient", "default-libmysqlclient-dev"),
+    (r"openssl/\w+\.h", "libssl-dev"),
+    (r"ffi\.h|libffi", "libffi-dev"),
+    (r"libxml/\w+\.h|xml2-config|libxml2", "libxml2-dev"),
+    (r"libxslt/\w+\.h|xslt-config|libxslt", "libxslt1-dev"),
+    (r"yaml\.h", "libyaml-dev"),
+    (r"jpeglib\.h|\bjpeg\b", "libjpeg-dev"),
+    (r"curl/curl\.h|curl-config", "libcurl4-openssl-dev"),
+    (r"ldap\.h|lber\.h", "libldap-dev"),
+    (r"sasl/sasl\.h", "libsasl2-dev"),
+    (r"gssapi|krb5", "libkrb5-dev"),
+    (r"systemd/sd-", "libsystemd-dev"),
+    (r"dbus/dbus\.h|dbus-1", "libdbus-1-dev"),
+    (r"cairo\.h|\bcairo\b", "libcairo2-dev"),
+    (r"sqlite3\.h", "libsqlite3-dev"),
+    (r"bzlib\.h", "libbz2-dev"),
+    (r"lzma\.h", "liblzma-dev"),
+    (r"gmp\.h", "libgmp-dev"),
+    (r"hdf5\.h", "libhdf5-dev"),
+    (r"snappy", "libsnappy-dev"),
+    (r"geos_c\.h|geos-config", "libgeos-dev"),
+    (r"gdal-config|gdal\.h", "libgdal-dev"),
+    (r"proj\.h|proj_api\.h", "libproj-dev"),
+    (r"sql\.h|sqlext\.h", "unixodbc-dev"),
+    (r"cargo|rustc|Rust toolchain", "cargo"),
+    (r"cmake", "cmake"),
+    (r"ninja", "ninja-build"),
+    (r"gfortran|Fortran compiler", "gfortran"),
+    (r"swig", "swig"),
+    (r"\bgit\b", "git"),
+    (r"lapack|openblas|\bblas\b", "libopenblas-dev"),
+)
+# Lines in which something is missing, as compilers, linkers, shells, pkg-config and meson put it.
+_MISSING: Final = re.compile(
+    r"fatal error: (?P<header>[\w./+-]+): No such file"
+    r"|cannot find -l(?P<library>[\w+.-]+)"
+    r"|(?P<line>.*(?:not found|No such file or directory|is required|could not find|unable to find|not installed"
+    r"|Unknown compiler|no such package).*)",
+    re.IGNORECASE,
+)
+
+
+def has_native_code(tree: Path, requires: Iterable[str]) -> bool:
+    """Tell whether the project in `tree`, built with `requires`, is one that compiles.
+
+    May err for exotic build scripts; building then shows it by a wheel with a platform tag.
+    """
+    return (
+        _asks_for_compilers(requires)
+        or _setup_names_extensions(tree)
+        or any(name in _NAMES or name.endswith(_SUFFIXES) for name in _file_names(tree))
+    )
+
+
+def _asks_for_compilers(requires: Iterable[str]) -> bool:
+    names = set()
+    for text in requires:
+        try:
+            names.add(canonicalize_name(Requirement(text).name))
+        except InvalidRequirement:
+            continue  # who resolves the requirements says so
+    return bool(names & _COMPILERS)
+
+
+def _setup_names_extensions(tree: Path) -> bool:
+    for name in ("setup.py", "pyproject.toml"):
+        pattern = (
+            _SETUP if name == "setup.py" else re.compile(rb"^\s*ext-modules|tool\.cibuildwheel", re.MULTILINE)
+        )
+        try:
+            content = (tree / name).read_bytes()
+        except FileNotFoundError:
+            continue
+        if pattern.search(content):
+            return True
+    return False
+
+
+def _file_names(tree: Path) -> Iterator[str]:
+    for _folder, folders, names in os.walk(tree):
+        folders[:] = [name for name in folders if name.lower() not in _ASIDE]
+        yield from names
+
+
+def missing_package(output: str) -> tuple[str, str] | None:
+    """Return what a failed build's `output` says is missing, and the Debian package that may have it."""
+    for line in output.splitlines():
+        match = _MISSING.search(line)
+        if match is None:
+            continue
+        if match["library"]:
+            return f"the library -l{match['library']}", f"lib{match['library'].lower()}-dev"
+        what = match["header"] or match["line"].strip()
+        for pattern, package in _PACKAGES:
+            if found := re.search(pattern, what):
+                return match["header"] or found[0], package
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class NeededLibrary:
+    """A shared object of a wheel (`member`) and a library that it is linked to (DT_NEEDED)."""
+
+    member: str
+    library: str
+
+
+def unmet_libraries(wheel: Wheel, available: Collection[str]) -> tuple[NeededLibrary, ...]:
+    """Return what `wheel`'s shared objects need and neither it nor `available` (file names) has."""
+    own = {path.rpartition("/")[2] for path in wheel.by_path}
+    found: list[NeededLibrary] = []
+    with wheel.open() as reader:
+        for member in wheel.members:
+            if ".so" not in member.path.rpartition("/")[2] and "/bin/" not in member.path:
+                continue
+            found += [
+                NeededLibrary(member.path, library)
+                for library in needed_libraries(b"".join(reader.chunks(member)))
+                if library not in own and library not in available
+            ]
+    return tuple(found)
+
+
+def needed_libraries(data: bytes) -> tuple[str, ...]:
+    """Return the DT_NEEDED names of a 64-bit little-endian ELF file (System V ABI), none for other files."""
+    if data[:6] != b"\x7fELF\x02\x01":
+        return ()
+    try:
+        return tuple(_needed(data))
+    except (struct.error, ValueError):  # cut short, or a name that is none
+        return ()
+
+
+def _needed(data: bytes) -> Iterator[str]:
+    (table,) = struct.unpack_from("<Q", data, 32)
+    size, count = struct.unpack_from("<HH", data, 54)
+    segments = [struct.unpack_from("<IIQQQQ", data, table + number * size) for number in range(count)]
+    loads = [(address, offset, length) for kind, _, offset, address, _, length in segments if kind == 1]
+    dynamic = next(((offset, length) for kind, _, offset, _, _, length in segments if kind == 2), None)
+    if dynamic is None:
+        return
+    entries = [struct.unpack_from("<QQ", data, at) for at in range(dynamic[0], dynamic[0] + dynamic[1], 16)]
+    strings = next((value for tag, value in entries if tag == 5), None)  # DT_STRTAB, an address
+    base = next(
+        (offset + strings - address for address, offset, length in loads
+         if strings is not None and address <= strings < address + length),
+        None,
+    )  # fmt: skip
+    if base is None:
+        return
+    for tag, value in entries:
+        if tag == 0:  # DT_NULL
+            return
+        if tag == 1:  # DT_NEEDED
+            start = base + value
+            yield data[start : data.index(b"\0", start)].decode()

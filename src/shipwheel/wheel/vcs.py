@@ -1,0 +1,141 @@
+"""A locked commit of a git repository → its files, fetched once into the cache. Builds nothing.
+
+Only the commit in the lock counts; branches and tags come along because versions are made from them.
+Logins are git's own (its credential helpers, ssh); none is kept.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from packaging.pylock import PackageVcs
+
+from shipwheel.cache import Cache
+from shipwheel.errors import HostError, LockError, NetworkError
+from shipwheel.net.address import redact
+
+RECIPE: Final = "git/1"
+_COMMIT: Final = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
+# The same files on every machine: no conversion of line ends, no hooks, no programs of the repository's.
+_SETTINGS: Final = (
+    "core.autocrlf=false",
+    "core.eol=lf",
+    "core.symlinks=true",
+    "core.hooksPath=/dev/null",
+    "core.fsmonitor=false",
+    "protocol.ext.allow=never",
+    "advice.detachedHead=false",
+    "init.defaultBranch=main",
+    "fetch.fsckObjects=false",
+)
+# git(1), "ENVIRONMENT VARIABLES": where the caller's own repository is must not matter here.
+_DROPPED: Final = (
+    "GIT_DIR",
+    "GIT_WORK_TREE",
+    "GIT_INDEX_FILE",
+    "GIT_OBJECT_DIRECTORY",
+    "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+)
+
+
+def fetch_commit(
+    source: PackageVcs, *, cache: Cache, environ: Mapping[str, str], root: Path, place: str
+) -> Path:
+    """Return a folder with the files of the locked commit, submodules too, and its repository in `.git`.
+
+    It is the cache's: copy it before use. A path in the lock is relative to `root`. Raises HostError
+    `no-git`; LockError `not-git`, `bad-commit`; NetworkError `git-failed`, `no-such-commit`.
+    """
+    if source.type != "git":
+        raise LockError("not-git", f"{source.type} repositories are not supported", place=place)
+    commit = source.commit_id
+    if not _COMMIT.fullmatch(commit):
+        raise LockError("bad-commit", f"not a full commit: {commit!r}", place=place)
+    url = source.url or (root / (source.path or "")).resolve().as_uri()
+    url = url.removeprefix("git+")
+    key = f"{RECIPE} {redact(url)} {commit}"
+    if (kept := cache.folder(key)) is not None:
+        return kept
+    git = _Git(url, environ, place)
+    with cache.staging_folder() as staged:
+        tree = staged / "tree"
+        git.run("init", "--quiet", str(tree))
+        # All of it, as pip does: `git describe` needs tags and history.
+        git.run(
+            "-C",
+            str(tree),
+            "fetch",
+            "--quiet",
+            "--tags",
+            "--force",
+            "--",
+            url,
+            "+refs/heads/*:refs/remotes/origin/*",
+        )
+        if not git.has(tree, commit):
+            # A commit of a branch that was rewritten, or of a pull request; some servers give those too.
+            git.run("-C", str(tree), "fetch", "--quiet", "--", url, commit, code="no-such-commit")
+        git.run("-C", str(tree), "checkout", "--quiet", "--force", "--detach", commit)
+        if (tree / ".gitmodules").is_file():
+            git.run("-C", str(tree), "remote", "add", "origin", redact(url))
+            git.run("-C", str(tree), "submodule", "--quiet", "update", "--init", "--recursive")
+        return cache.add_folder(tree, key)
+
+
+class _Git:
+    """Runs git without questions and with settings that do not vary."""
+
+    def __init__(self, url: str, environ: Mapping[str, str], place: str) -> None:
+        program = shutil.which("git", path=environ.get("PATH", os.defpath))
+        if program is None:
+            raise HostError(
+                "no-git",
+                "git is not installed, and a dependency is locked as a commit of a repository",
+                place=place,
+                hint="install git, or lock a release of the package",
+            )
+        self._url, self._place = url, place
+        settings = [*_SETTINGS]
+        if url.startswith("file:"):
+            # Since git 2.38.1 submodules by path are refused, but what is here is trusted as a whole.
+            settings.append("protocol.file.allow=always")
+        self._command = [program, *(word for setting in settings for word in ("-c", setting))]
+        self._environ = {name: value for name, value in environ.items() if name not in _DROPPED}
+        self._environ |= {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C.UTF-8"}
+        self._environ.setdefault("GIT_SSH_COMMAND", "ssh -oBatchMode=yes")
+
+    def run(self, *words: str, code: str = "git-failed") -> None:
+        """Run git; raises NetworkError with the end of what it says, without logins."""
+        done = self._run(words)
+        if done.returncode == 0:
+            return
+        said = re.sub(r"(\w+://)[^/\s@]*@", r"\1", done.stderr.strip().replace(self._url, redact(self._url)))
+        what = "the repository does not have the locked commit" if code == "no-such-commit" else "git failed"
+        raise NetworkError(
+            code,
+            f"{what}: {' '.join(said.splitlines()[-3:])}",
+            place=f"{redact(self._url)}, {self._place}",
+            hint="was it pushed, and can this user read it? `git ls-remote` tells",
+        )
+
+    def has(self, tree: Path, commit: str) -> bool:
+        """Tell whether `tree` has the commit."""
+        return self._run(("-C", str(tree), "cat-file", "-e", f"{commit}^{{commit}}")).returncode == 0
+
+    def _run(self, words: Sequence[str]) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*self._command, *words],
+            env=self._environ,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            umask=0o022,
+            check=False,
+        )
