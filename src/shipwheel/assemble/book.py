@@ -35,6 +35,7 @@ class LayerBook:
         self._lock = threading.Lock()
         self._offered: dict[str, tuple[Layer, str]] = {}
         self._origins: dict[str, str] = {}
+        self._fetched = 0
 
     def offer(self, image: PastImage) -> None:
         """Take the layers of `image`; those of images offered before come first."""
@@ -46,6 +47,17 @@ class LayerBook:
         """Return the layer with `key` and where it is."""
         with self._lock:
             return self._offered.get(key)
+
+    @property
+    def fetched(self) -> int:
+        """Bytes of past images' layers that had to be downloaded after all."""
+        with self._lock:
+            return self._fetched
+
+    def count_fetched(self, size: int) -> None:
+        """Count bytes of a past image's layer that arrive here."""
+        with self._lock:
+            self._fetched += size
 
     def note(self, key: str, origin: str) -> None:
         """Remember where a layer came from: `made`, `cache`, or the image that has it."""

@@ -73,6 +73,8 @@ def tell(built: Built, options: argparse.Namespace, progress: Progress) -> None:
             progress.said(f"layers for {plan.platform}:")
             for story in stories:
                 progress.said(f"  {story}")
+    if built.fetched:
+        progress.said(f"{human_size(built.fetched)} of reused layers were downloaded")
     for report in built.pushed:
         progress.said(render_push(report))
     if built.loaded is not None:
@@ -133,6 +135,7 @@ def to_json(built: Built) -> dict[str, Any]:
         "seconds": round(built.seconds, 3),
         "references": [str(reference) for reference in built.references],
         "pushed": [_push_json(report) for report in built.pushed],
+        "fetched": built.fetched,
         "loaded": None if built.loaded is None else asdict(built.loaded),
         "size": sum(image.size for image in built.images),
         "platforms": [

@@ -78,7 +78,12 @@ def remember_build(image: Image, workshop: Workshop) -> None:
 def _read(reference: Reference, platforms: Sequence[Platform], workshop: Workshop) -> list[PastImage]:
     from shipwheel.assemble.reuse import read_past_images
 
-    images = read_past_images(workshop.registry, reference, platforms)
+    images = read_past_images(
+        workshop.registry,
+        reference,
+        platforms,
+        on_bytes=lambda _, size: workshop.book.count_fetched(size),
+    )
     # Where every layer is to be made anew, it is still what the result is compared with.
     if not workshop.cache.fresh:
         for image in images:
