@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import ast
 import importlib
+import json
 import sys
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
@@ -16,6 +17,7 @@ from typing import Any
 
 from shipwheel import errors
 from shipwheel.cli.main import COMMANDS
+from shipwheel.plan.model import plan_schema
 from shipwheel.project.settings import settings_schema
 
 ROOT = Path(__file__).parent.parent
@@ -90,7 +92,17 @@ def render_errors() -> str:
     return "\n".join([*parts, ""])
 
 
-PAGES = {"commands.md": render_commands, "settings.md": render_settings, "errors.md": render_errors}
+def _json(schema: Mapping[str, Any]) -> str:
+    return json.dumps(schema, indent=2) + "\n"
+
+
+PAGES = {
+    "commands.md": render_commands,
+    "settings.md": render_settings,
+    "errors.md": render_errors,
+    "settings.schema.json": lambda: _json(settings_schema()),
+    "plan.schema.json": lambda: _json(plan_schema()),
+}
 
 
 def main() -> int:
