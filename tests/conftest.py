@@ -1,7 +1,10 @@
 """What every test stands on: an environment of its own; and the engine and registry that several kinds use."""
 
 import os
-from collections.abc import Iterator
+import signal
+from collections.abc import Callable, Iterator
+from types import FrameType
+from typing import Any
 
 import pytest
 
@@ -17,6 +20,22 @@ def own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.Te
         if name.startswith("SHIPWHEEL_") or name == "SOURCE_DATE_EPOCH":
             monkeypatch.delenv(name)
     monkeypatch.setenv("SHIPWHEEL_CACHE_DIR", str(tmp_path_factory.getbasetemp() / "shipwheel-cache"))
+
+
+@pytest.fixture(autouse=True)
+def own_signals() -> Iterator[None]:
+    """Let a test, and every program it starts, get the signals that `nohup` or a shell's `&` has ignored."""
+    handlers: dict[signal.Signals, signal.Handlers | Callable[[int, FrameType | None], Any]] = {
+        signal.SIGHUP: signal.SIG_DFL,
+        signal.SIGINT: signal.default_int_handler,
+        signal.SIGQUIT: signal.SIG_DFL,
+    }
+    ignored = [number for number in handlers if signal.getsignal(number) is signal.SIG_IGN]
+    for number in ignored:
+        signal.signal(number, handlers[number])
+    yield
+    for number in ignored:
+        signal.signal(number, signal.SIG_IGN)
 
 
 @pytest.fixture(scope="session")
