@@ -281,7 +281,10 @@ class _Assembly:
         system = self._system(project)
         if system is None:
             raise AssertionError(f"{project.title} is no package")
-        built = build_project(project, system, sources, self._workshop.builder)
+        with ThreadPoolExecutor(1) as ahead:
+            # On an empty cache, getting the base's Python takes as long as building; an error comes again below.
+            ahead.submit(self._interpreter)
+            built = build_project(project, system, sources, self._workshop.builder)
         wheel = open_wheel(built.path, filename=built.filename, sha256=built.sha256)
         return self._compiled(LayerWheel(wheel=wheel, recompress=True))
 
