@@ -36,13 +36,13 @@ class Contents:
     executable: str
 
 
-def inspect_image(image: LoadedImage, *, place: str) -> Contents:
-    """Return what is in `image`; all its layers are read and checked.
+def inspect_image(image: LoadedImage, *, place: str, tree: Tree | None = None) -> Contents:
+    """Return what is in `image`; all its layers are read and checked, unless `tree` is what they make.
 
     Raises TargetError `base-without-python`, `base-python-unknown`, `base-libc-unknown`,
     `base-mislabelled`; and all that `oci.tree.read_tree` and the layers' blobs raise.
     """
-    look = _Look(image, place)
+    look = _Look(image, place, tree)
     executable = look.find_python()
     headers = look.headers(executable)
     return Contents(
@@ -51,10 +51,10 @@ def inspect_image(image: LoadedImage, *, place: str) -> Contents:
 
 
 class _Look:
-    def __init__(self, image: LoadedImage, place: str) -> None:
+    def __init__(self, image: LoadedImage, place: str, tree: Tree | None) -> None:
         self._image = image
         self._place = place
-        self._tree: Tree = read_tree(image.layers)
+        self._tree = read_tree(image.layers) if tree is None else tree
         self._files: dict[str, bytes] = {}
 
     def find_python(self) -> str:
