@@ -23,6 +23,8 @@ from shipwheel.errors import HostError, ShipwheelError
 # Order is the order of `--help`. Each is a module of this package with `add_arguments` and `run`.
 COMMANDS: Final = {
     "build": "build the project's image",
+    "push": "build the project's image and push it",
+    "load": "build the project's image and give it to Docker or Podman",
     "run": "build the image if needed and run it",
     "plan": "show what the image will be, and why",
     "lock": "write shipwheel.lock: base and build tools by hash",
