@@ -149,7 +149,21 @@ class _Reader:
     def _files(self, table: Mapping[str, Any], place: str) -> list[LockedFile]:
         sdist = self.problems.table(table, "sdist", place)
         entries = [*self.problems.tables(table, "wheels", place), *([sdist] if sdist else [])]
-        return [file for entry in entries if (file := self._file(entry, place)) is not None]
+        files: dict[str, LockedFile] = {}
+        for entry in entries:
+            file = self._file(entry, place)
+            if file is None:
+                continue
+            other = files.setdefault(file.name, file)
+            # Pipenv writes every hash of a release under the name of one wheel.
+            if other.hashes != file.hashes:
+                self.problems.add(
+                    "bad-lock",
+                    f"{file.name} is listed with two different hashes",
+                    place,
+                    "let another tool write it; a Pipfile.lock is read as it is",
+                )
+        return list(files.values())
 
     def _file(self, entry: Mapping[str, Any], place: str) -> LockedFile | None:
         url = self.problems.text(entry, "url", place)

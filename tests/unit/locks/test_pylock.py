@@ -121,6 +121,16 @@ def test_every_problem_of_the_file_is_told_at_once(tmp_path: Path) -> None:
     ]
 
 
+def test_one_file_name_with_two_hashes_is_refused(tmp_path: Path) -> None:
+    files = ", ".join(
+        f'{{ name = "web-1.0-py3-none-any.whl", url = "https://files.example/w", hashes = {{ sha256 = "{digest(one)}" }} }}'
+        for one in "ab"
+    )
+    with pytest.raises(LockError, match="listed with two different hashes") as caught:
+        read(tmp_path, HEAD + f'[[packages]]\nname = "web"\nversion = "1.0"\nwheels = [{files}]\n')
+    assert caught.value.problems[0].place == "pylock.toml [packages.web]"
+
+
 def test_a_newer_major_version_is_refused(tmp_path: Path) -> None:
     with pytest.raises(LockError) as caught:
         read(tmp_path, HEAD.replace('"1.0"', '"2.0"') + "packages = []\n")
