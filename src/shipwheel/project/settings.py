@@ -112,6 +112,30 @@ class DockerfileSettings(
     ] = None
 
 
+class IgnoreSettings(msgspec.Struct, frozen=True, kw_only=True, rename="kebab", forbid_unknown_fields=True):
+    """A finding of `shipwheel check` that the project accepts."""
+
+    code: Annotated[str, Meta(pattern="^[a-z0-9]+(-[a-z0-9]+)*$", description="The rule's code")]
+    reason: Annotated[str, Meta(min_length=3, description="Why it is accepted; the report says so")]
+    path: Annotated[
+        str | None, Meta(description="Only in paths like this, as /usr/bin/*; * crosses slashes")
+    ] = None
+
+
+class CheckSettings(msgspec.Struct, frozen=True, kw_only=True, rename="kebab", forbid_unknown_fields=True):
+    """What `shipwheel check` asks of the image."""
+
+    fail_on: Annotated[
+        Literal["error", "warning", "note", "never"], Meta(description="The least that makes the check fail")
+    ] = "error"
+    max_size: Annotated[
+        int | None, Meta(ge=1, description="Bytes that the image may have, compressed, as it is pulled")
+    ] = None
+    ignore: Annotated[
+        tuple[IgnoreSettings, ...], Meta(description="Findings that are accepted, each with its reason")
+    ] = ()
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="kebab", forbid_unknown_fields=True):
     """The table `[tool.shipwheel]`; everything is optional."""
 
@@ -134,6 +158,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="kebab", forbid
     include: Annotated[tuple[str, ...], Meta(description="Files to take in although they are ignored")] = ()
     exclude: Annotated[tuple[str, ...], Meta(description="Files to leave out (gitignore patterns)")] = ()
     layers: Annotated[LayerSettings, Meta(description="How wheels are spread over layers")] = LayerSettings()
+    check: Annotated[CheckSettings, Meta(description="What `shipwheel check` asks for")] = CheckSettings()
     bytecode: Annotated[bool, Meta(description="Compile Python files ahead")] = True
     dockerfile: Annotated[DockerfileSettings, Meta(description="The Dockerfile road alone")] = (
         DockerfileSettings()

@@ -1,0 +1,206 @@
+"""Check an image for the five promises: secure, small, fast, flexible, stable. Each finding has its evidence.
+
+IMAGE is a name in a registry, an OCI layout (FOLDER or oci:FOLDER:NAME), an archive (FILE), or
+docker-daemon:NAME and podman:NAME; made by shipwheel or by anything else. PROJECT is a folder with a
+pyproject.toml: its image is built, and its lock and settings are looked at too. The report is on standard
+output. Exit code 1 tells of findings as grave as --fail-on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from shipwheel.cache import Cache
+from shipwheel.cli.console import open_console
+from shipwheel.cli.options import add_selection, make_request, open_workshop
+from shipwheel.errors import UsageError
+from shipwheel.oci.files import new_file
+from shipwheel.oci.model import Platform
+from shipwheel.plan.host import default_platform
+from shipwheel.project.reader import read_project
+from shipwheel.project.settings import CheckSettings
+
+if TYPE_CHECKING:
+    from shipwheel.oci.model import Image
+    from shipwheel.oci.read import LoadedImage
+    from shipwheel.oci.registry.client import RegistryClient
+    from shipwheel.progress import Progress
+    from shipwheel.project.model import Project
+    from shipwheel.verify.model import Report
+
+FORMATS: Final = ("text", "json", "sarif", "junit", "markdown")
+_FAILED: Final = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Target:
+    image: Image | LoadedImage
+    name: str
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Describe the command's words."""
+    parser.add_argument(
+        "target", nargs="?", default=".", metavar="IMAGE|PROJECT", help="what to check (default: here)"
+    )
+    parser.add_argument(
+        "--project",
+        metavar="FOLDER",
+        help="the project that an IMAGE was made from: its lock and settings are used",
+    )
+    parser.add_argument("--format", choices=FORMATS, default="text", help="of the report (default: text)")
+    parser.add_argument("--output", "-o", metavar="FILE", help="write the report there")
+    parser.add_argument(
+        "--fail-on",
+        choices=("error", "warning", "note", "never"),
+        help="the least that makes exit code 1 (default: as configured, else error)",
+    )
+    parser.add_argument("--only", action="append", default=[], metavar="CODE", help="these rules alone")
+    parser.add_argument("--all", action="store_true", help="show all places of every finding")
+    parser.add_argument("--rules", action="store_true", help="list the rules and check nothing")
+    parser.add_argument("--quiet", "-q", action="store_true", help="show no progress")
+    parser.add_argument("--no-cache", action="store_true", help="make every layer of PROJECT anew")
+    parser.add_argument(
+        "--insecure-registry",
+        action="append",
+        default=[],
+        metavar="HOST",
+        help="a registry that may be asked over plain http, as host:port; loopback always may",
+    )
+    add_selection(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Check and print the report."""
+    from shipwheel.verify.check import Question, check_image
+    from shipwheel.verify.model import at_least
+
+    if options.rules:
+        print(_rules(), end="")
+        return 0
+    project = _project(options)
+    settings = CheckSettings() if project is None else project.settings.check
+    with open_console(quiet=options.quiet) as progress:
+        lock = None
+        if project is not None:
+            from shipwheel.pipeline import read_project_lock
+
+            lock = read_project_lock(project, frozen=True)
+        with _open(options, project, progress) as target:
+            report = check_image(
+                Question(
+                    image=target.image,
+                    name=target.name,
+                    project=project,
+                    lock=lock,
+                    settings=settings,
+                    only=frozenset(word for words in options.only for word in words.split(",") if word),
+                )
+            )
+    text = render(report, options.format, everything=options.all)
+    if options.output is None:
+        sys.stdout.write(text)
+    else:
+        with new_file(Path(options.output)) as file:
+            file.write(text.encode())
+    limit = options.fail_on or settings.fail_on
+    worst = report.worst()
+    return _FAILED if limit != "never" and worst is not None and at_least(worst, limit) else 0
+
+
+def render(report: Report, form: str, *, everything: bool) -> str:
+    """Return the report in one of `FORMATS`."""
+    if form == "json":
+        from shipwheel.verify.report.data import render_json
+
+        return render_json(report)
+    if form == "sarif":
+        from shipwheel.verify.report.sarif import render_sarif
+
+        return render_sarif(report)
+    if form == "junit":
+        from shipwheel.verify.report.junit import render_junit
+
+        return render_junit(report)
+    if form == "markdown":
+        from shipwheel.verify.report.markdown import render_markdown
+
+        return render_markdown(report)
+    from shipwheel.verify.report.text import render_text
+
+    return render_text(report, everything=everything)
+
+
+def _rules() -> str:
+    from shipwheel.verify.check import RULES
+
+    return "".join(f"{rule.promise:<9} {rule.severity:<8} {rule.code:<26} {rule.title}\n" for rule in RULES)
+
+
+def _project(options: argparse.Namespace) -> Project | None:
+    if _is_project(options.target):
+        if options.project is not None:
+            raise UsageError("two-projects", "the target is a project already", place="--project")
+        return read_project(Path(options.target))
+    return None if options.project is None else read_project(Path(options.project))
+
+
+def _is_project(target: str) -> bool:
+    return (Path(target) / "pyproject.toml").is_file()
+
+
+@contextmanager
+def _open(options: argparse.Namespace, project: Project | None, progress: Progress) -> Iterator[_Target]:
+    """Yield the image: built, or opened where it is."""
+    if project is not None and _is_project(options.target):
+        from shipwheel.pipeline import build
+
+        request = make_request(options, project, os.environ)
+        if len(request.platforms) != 1:
+            raise UsageError("one-platform", "an image is checked for one platform", place="--platform")
+        workshop = open_workshop(options, project, progress)
+        built = build(request, workshop)
+        with workshop.cache.in_use():
+            yield _Target(image=built.images[0], name=str(built.reference))
+        return
+    if options.target == ".":
+        raise UsageError(
+            "no-target",
+            "there is no pyproject.toml here",
+            hint="name a project's folder or an image: `shipwheel check IMAGE`",
+        )
+    from shipwheel.images import Opener, open_image
+
+    opener = Opener(registry=lambda: _registry(options, progress), environ=dict(os.environ))
+    with open_image(options.target, opener) as opened:
+        wanted = _platform(options.platform)
+        image = opened.image_for(wanted, default=default_platform())
+        yield _Target(image=image, name=options.target)
+
+
+def _platform(words: list[str] | None) -> Platform | None:
+    if not words:
+        return None
+    if len(words) > 1 or "," in words[0]:
+        raise UsageError("one-platform", "an image is checked for one platform", place="--platform")
+    return Platform.parse(words[0])
+
+
+def _registry(options: argparse.Namespace, progress: Progress) -> RegistryClient:
+    from shipwheel.net import Http
+    from shipwheel.oci.registry.client import RegistryClient
+
+    environ = dict(os.environ)
+    return RegistryClient.from_environ(
+        environ,
+        Http.from_environ(environ, notify=progress.said),
+        Cache.default(environ),
+        insecure=frozenset(options.insecure_registry),
+    )

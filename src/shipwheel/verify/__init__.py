@@ -1,0 +1,1 @@
+"""The five promises, checked on any Python image, with evidence. Changes nothing."""

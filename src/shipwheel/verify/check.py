@@ -1,0 +1,218 @@
+"""Check an image: collect the evidence, ask every rule, apply what the project ignores, make the report."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from packaging.utils import NormalizedName, canonicalize_name
+
+from shipwheel.errors import UsageError
+from shipwheel.locks.model import Lock
+from shipwheel.oci.layer_read import Limits
+from shipwheel.oci.model import Image
+from shipwheel.oci.read import LoadedImage
+from shipwheel.project.model import Project
+from shipwheel.project.settings import CheckSettings, IgnoreSettings
+from shipwheel.verify import fast, flexible, small, stable
+from shipwheel.verify.evidence import CHECK_LIMITS, collect
+from shipwheel.verify.installed import Installed, find_installed
+from shipwheel.verify.model import (
+    PROMISES,
+    SEVERITIES,
+    Finding,
+    Ignored,
+    NotChecked,
+    Report,
+    Result,
+    Rule,
+)
+from shipwheel.verify.secure import leaks, packages, programs, user
+from shipwheel.verify.subject import Subject, matches
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chapter:
+    """Rules and the function that asks them."""
+
+    rules: Sequence[Rule]
+    check: Callable[[Subject], Iterator[Result]]
+
+
+CHAPTERS: Final = (
+    Chapter(rules=user.RULES, check=user.check),
+    Chapter(rules=programs.RULES, check=programs.check),
+    Chapter(rules=leaks.RULES, check=leaks.check),
+    Chapter(rules=packages.RULES, check=packages.check),
+    Chapter(rules=small.RULES, check=small.check),
+    Chapter(rules=fast.RULES, check=fast.check),
+    Chapter(rules=flexible.RULES, check=flexible.check),
+    Chapter(rules=stable.RULES, check=stable.check),
+)
+# Every rule, by promise and then as the modules have them.
+RULES: Final = tuple(
+    sorted(
+        (rule for chapter in CHAPTERS for rule in chapter.rules),
+        key=lambda rule: PROMISES.index(rule.promise),
+    )
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """What to check and against what. `name` is how the user called the image; `only` are codes of rules.
+
+    `project` and `lock` make more rules possible; without them those are reported as not checked.
+    """
+
+    image: Image | LoadedImage
+    name: str
+    project: Project | None = None
+    lock: Lock | None = None
+    settings: CheckSettings = field(default_factory=CheckSettings)
+    only: frozenset[str] = frozenset()
+    limits: Limits = CHECK_LIMITS
+
+
+def check_image(question: Question) -> Report:
+    """Check the image and return the report.
+
+    Raises UsageError `unknown-rule` for a code that there is not; ImageError and IntegrityError for an
+    image that cannot be read to its end.
+    """
+    _check_codes(question)
+    subject = make_subject(question)
+    results = [result for chapter in CHAPTERS for result in chapter.check(subject)]
+    if question.only:
+        results = [result for result in results if result.rule.code in question.only]
+    findings: list[Finding] = []
+    ignored: list[Ignored] = []
+    for result in results:
+        if isinstance(result, Finding):
+            kept, left_out = _apply(result, question.settings.ignore)
+            findings += kept
+            ignored += left_out
+    not_checked = [result for result in results if isinstance(result, NotChecked)]
+    spoken = {result.rule.code for result in results}
+    evidence = subject.evidence
+    layers = small.summarize_layers(subject)
+    kinds = small.bytes_by_kind(subject)
+    return Report(
+        image=printable(question.name),
+        digest=str(evidence.digest),
+        platform=str(evidence.image.platform),
+        size=evidence.image.size,
+        unpacked=sum(kinds.values()),
+        findings=tuple(sorted(map(_printable_finding, findings), key=_order)),
+        ignored=tuple(replace(item, finding=_printable_finding(item.finding)) for item in ignored),
+        not_checked=tuple(replace(item, reason=printable(item.reason)) for item in not_checked),
+        passed=tuple(
+            rule
+            for rule in RULES
+            if rule.code not in spoken and (not question.only or rule.code in question.only)
+        ),
+        layers=tuple(replace(layer, created_by=printable(layer.created_by)) for layer in layers),
+        packages=tuple(
+            replace(package, name=printable(package.name), version=printable(package.version))
+            for package in small.summarize_packages(subject)
+        ),
+        kinds=kinds,
+    )
+
+
+def make_subject(question: Question) -> Subject:
+    """Return what the rules look at; reads every layer."""
+    evidence = collect(question.image, limits=question.limits)
+    installed = find_installed(evidence)
+    return Subject(
+        name=question.name,
+        evidence=evidence,
+        installed=installed,
+        project=question.project,
+        lock=question.lock,
+        max_size=question.settings.max_size,
+        first_party=_first_party(question, installed),
+    )
+
+
+def printable(text: str) -> str:
+    """Return `text` without what a terminal would obey and what UTF-8 cannot hold: an image chose it."""
+    return re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]", _escaped, text)
+
+
+def _escaped(match: re.Match[str]) -> str:
+    return match[0].encode("unicode-escape").decode() if match[0] not in "\n\t" else " "
+
+
+def _first_party(question: Question, installed: Installed) -> frozenset[NormalizedName]:
+    """Return the distributions that are the user's own: the project, and what was installed from folders."""
+    found = set()
+    if question.project is not None and question.project.name is not None:
+        found.add(question.project.name)
+    if question.lock is not None:
+        found |= {root.name for root in question.lock.roots if root.name is not None}
+    for item in installed.distributions:
+        if item.direct_url is not None and isinstance(item.direct_url.get("dir_info"), dict):
+            found.add(canonicalize_name(item.name))
+    return frozenset(found)
+
+
+def _check_codes(question: Question) -> None:
+    known = {rule.code for rule in RULES}
+    for place, codes in (
+        ("--only", sorted(question.only)),
+        ("[tool.shipwheel.check] ignore", [item.code for item in question.settings.ignore]),
+    ):
+        unknown = [code for code in codes if code not in known]
+        if unknown:
+            raise UsageError(
+                "unknown-rule",
+                f"there is no rule {', '.join(unknown)}",
+                place=place,
+                hint="`shipwheel check --rules` lists them",
+            )
+
+
+def _apply(finding: Finding, ignores: Sequence[IgnoreSettings]) -> tuple[list[Finding], list[Ignored]]:
+    """Split a finding into what stays and what the project ignores."""
+    left_out: list[Ignored] = []
+    places = list(finding.places)
+    for item in ignores:
+        if item.code != finding.rule.code:
+            continue
+        if item.path is None:
+            return [], [*left_out, Ignored(finding=replace(finding, places=places), reason=item.reason)]
+        hit = [place for place in places if matches(place.path, [item.path])]
+        if hit:
+            places = [place for place in places if place not in hit]
+            left_out.append(Ignored(finding=replace(finding, places=hit), reason=item.reason))
+    if not left_out:
+        return [finding], []
+    if not places:
+        return [], left_out
+    message = f"{finding.message} ({len(finding.places) - len(places)} places are ignored)"
+    return [replace(finding, places=places, message=message)], left_out
+
+
+def _printable_finding(finding: Finding) -> Finding:
+    return replace(
+        finding,
+        message=printable(finding.message),
+        places=tuple(
+            replace(
+                place,
+                path=printable(place.path),
+                detail=printable(place.detail),
+                package=None if place.package is None else printable(place.package),
+            )
+            for place in finding.places
+        ),
+        fix=None if finding.fix is None else printable(finding.fix),
+    )
+
+
+def _order(finding: Finding) -> tuple[int, int, int, str]:
+    rule = finding.rule
+    return PROMISES.index(rule.promise), SEVERITIES.index(rule.severity), -(finding.saves or 0), rule.code

@@ -1,0 +1,299 @@
+"""The second promise: where the bytes are, and which of them nobody needs."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from shipwheel.verify.evidence import Source
+from shipwheel.verify.model import Finding, LayerSummary, NotChecked, PackageSummary, Place, Result, Rule
+from shipwheel.verify.subject import WORTH_A_LINE, Subject, count, size_text, total
+
+HIDDEN: Final = Rule(
+    code="hidden-bytes",
+    promise="small",
+    severity="warning",
+    title="Layers hold files that nobody sees",
+    why="A file that a later layer deletes, replaces or only chmods stays in the layer below; it is pulled every time.",
+    fix="Remove files in the RUN that makes them; use COPY --chown and --chmod instead of RUN chown.",
+)
+DUPLICATE: Final = Rule(
+    code="duplicate-files",
+    promise="small",
+    severity="note",
+    title="The same files are there several times",
+    why="Each copy is pulled and stored.",
+    fix="Copy once; a second environment or a copied virtual environment is the usual reason.",
+)
+CACHE: Final = Rule(
+    code="package-cache",
+    promise="small",
+    severity="warning",
+    title="Caches of package managers are in the image",
+    why="They make the next installation quicker, and there is none.",
+    fix="RUN --mount=type=cache,target=… keeps them outside; or pip install --no-cache-dir, rm -rf /var/lib/apt/lists/*.",
+)
+BUILD_ONLY: Final = Rule(
+    code="build-only-packages",
+    promise="small",
+    severity="warning",
+    title="Packages that only building needs are in the image",
+    why="Compilers and headers have done their work when the wheels are built.",
+    fix="Build in another stage and copy the environment; the run needs the libraries without -dev.",
+)
+TESTS: Final = Rule(
+    code="tests-in-packages",
+    promise="small",
+    severity="note",
+    title="Packages bring their tests",
+    why="Nobody runs the tests of dependencies in production.",
+    fix="Ask their authors to leave tests out of the wheel.",
+)
+DOCS: Final = Rule(
+    code="documentation",
+    promise="small",
+    severity="note",
+    title="Manuals and documentation are in the image",
+    why="Nobody reads manuals in a container.",
+    fix="Remove /usr/share/doc (but the copyright files), man and info in the RUN that installs; or take a slim base.",
+)
+DEVELOPMENT: Final = Rule(
+    code="development-files",
+    promise="small",
+    severity="note",
+    title="Headers, static libraries or type stubs are in the image",
+    why="They serve compilers and type checkers; a running program never opens them.",
+    fix="Leave them out with another stage, or ask the packages' authors to.",
+)
+BUDGET: Final = Rule(
+    code="over-budget",
+    promise="small",
+    severity="error",
+    title="The image is larger than its budget",
+    why="The project set a limit, so that growth is a decision.",
+    fix="See which packages and layers are the largest, or raise max-size in [tool.shipwheel.check].",
+)
+RULES: Final = (HIDDEN, DUPLICATE, CACHE, BUILD_ONLY, TESTS, DOCS, DEVELOPMENT, BUDGET)
+
+# Below this copies are licences and empty modules.
+_DUPLICATE_SIZE: Final = 4096
+_CACHES: Final = re.compile(
+    r"""
+      (?:root|home/[^/]+)/\.cache/(?:pip|uv|pypoetry|pdm|pipenv|npm|yarn|conda|ruff|mypy|pre-commit)/.*
+    | (?:root|home/[^/]+)/\.(?:npm|cargo/registry|rustup|gradle|m2)/.*
+    | root/\.cache/.* | var/cache/(?:apt|apk|yum|dnf|debconf)/.* | var/lib/apt/lists/.+ | etc/apk/cache/.*
+    | opt/conda/pkgs/.* | (?:.*/)?\.(?:mypy|ruff|pytest)_cache/.*
+    """,
+    re.VERBOSE,
+)
+_BUILD_ONLY: Final = re.compile(
+    r"""
+      build-essential | (?:gcc|g\+\+|cpp|gfortran|clang|llvm|lld)(?:-[0-9.]+.*)? | (?:gcc|g\+\+|cpp)-[a-z0-9-]*linux-gnu.*
+    | binutils(?:-.*)? | make | cmake(?:-data)? | ninja-build | autoconf | automake | libtool | pkg-?conf(?:ig)? | m4
+    | dpkg-dev | patch | rustc | cargo | golang(?:-.*)? | .*-dev | .*-devel | swig | gdb | linux-headers.* | musl-dev
+    """,
+    re.VERBOSE,
+)
+_TESTS: Final = re.compile(r"(?:.*/)?(?:site|dist)-packages/(?:.*/)?tests?/.*")
+_DOCS: Final = re.compile(r"usr/(?:local/)?share/(?:doc/(?!.*/copyright$)|man/|info/|gtk-doc/|help/).*")
+_KINDS: Final = (
+    ("bytecode", re.compile(r".*\.py[co]")),
+    (
+        "tests",
+        re.compile(
+            r"(?:.*/)?(?:site|dist)-packages/(?:.*/)?tests?/.*|(?:.*/)?lib/python3\.\d+/(?:.*/)?test/.*"
+        ),
+    ),
+    ("caches", _CACHES),
+    ("documentation", _DOCS),
+    ("type stubs", re.compile(r".*\.pyi")),
+    ("headers", re.compile(r".*\.(?:h|hpp|hxx|hh|cuh|inc)|(?:.*/)?usr/(?:local/)?include/.*")),
+    ("static libraries", re.compile(r".*\.(?:a|la|lib|o)")),
+    ("Python code", re.compile(r".*\.py")),
+)
+_DEVELOPMENT: Final = frozenset({"type stubs", "headers", "static libraries"})
+
+
+def check(subject: Subject) -> Iterator[Result]:
+    """Yield which bytes could go, each finding with how many it saves."""
+    yield from _check_hidden(subject)
+    yield from _check_duplicates(subject)
+    yield from _check_kinds(subject)
+    yield from _check_build_only(subject)
+    if subject.max_size is None:
+        yield NotChecked(rule=BUDGET, reason="no max-size is set in [tool.shipwheel.check]")
+    elif subject.evidence.image.size > subject.max_size:
+        size = subject.evidence.image.size
+        yield Finding(
+            rule=BUDGET,
+            message=f"{size_text(size)}, and the budget is {size_text(subject.max_size)}",
+            places=[Place(path="manifest.layers", size=size)],
+            saves=size - subject.max_size,
+        )
+
+
+def kind_of(subject: Subject, path: str) -> str:
+    """Return what kind of file is at `path`: `Python code`, `native code`, `bytecode`, ..., `data`."""
+    for kind, pattern in _KINDS:
+        if pattern.fullmatch(path):
+            return kind
+    fact = subject.evidence.fact(path)
+    return "native code" if fact is not None and fact.head.startswith(b"\x7fELF") else "data"
+
+
+def seen_files(subject: Subject) -> Iterator[tuple[str, int]]:
+    """Yield every visible file's path and bytes; of hard links the first path alone."""
+    seen: set[Source] = set()
+    for path, node in subject.evidence.visible.items():
+        if node.kind == "file" and node.source is not None and node.source not in seen:
+            seen.add(node.source)
+            yield path, node.size
+
+
+def bytes_by_kind(subject: Subject) -> Mapping[str, int]:
+    """Return the bytes that are seen by kind of file, largest first."""
+    found: dict[str, int] = defaultdict(int)
+    for path, size in seen_files(subject):
+        found[kind_of(subject, path)] += size
+    return dict(sorted(found.items(), key=lambda item: (-item[1], item[0])))
+
+
+def summarize_layers(subject: Subject) -> tuple[LayerSummary, ...]:
+    """Return a line for each layer, lowest first."""
+    wasted: dict[int, int] = defaultdict(int)
+    for place in hidden_files(subject):
+        wasted[place.layer or 0] += place.size or 0
+    evidence = subject.evidence
+    return tuple(
+        LayerSummary(
+            digest=str(layer.descriptor.digest),
+            created_by=layer.created_by,
+            size=layer.descriptor.size,
+            unpacked=evidence.unpacked[number],
+            files=evidence.files[number],
+            wasted=wasted[number],
+        )
+        for number, layer in enumerate(evidence.image.layers)
+    )
+
+
+def summarize_packages(subject: Subject) -> tuple[PackageSummary, ...]:
+    """Return every distribution and system package with its bytes, largest first."""
+    sizes: dict[int, int] = defaultdict(int)
+    files: dict[int, int] = defaultdict(int)
+    seen = dict(seen_files(subject))
+    for path, size in seen.items():
+        owner = subject.installed.owners.get(path)
+        if owner is not None:
+            sizes[owner] += size
+            files[owner] += 1
+    found = [
+        PackageSummary(
+            kind="python", name=item.name, version=item.version, size=sizes[index], files=files[index]
+        )
+        for index, item in enumerate(subject.installed.distributions)
+    ]
+    for package in subject.installed.system:
+        own = [seen[path] for path in package.files if path in seen]
+        found.append(
+            PackageSummary(
+                kind=package.kind, name=package.name, version=package.version, size=sum(own), files=len(own)
+            )
+        )
+    return tuple(sorted(found, key=lambda item: (-item.size, item.kind, item.name, item.version)))
+
+
+def hidden_files(subject: Subject) -> list[Place]:
+    """Return the files of layers that the merged filesystem does not show, largest first."""
+    visible = {node.source for node in subject.evidence.visible.values()}
+    hidden = [
+        Place(path=f"/{fact.path}", layer=fact.layer, size=fact.size)
+        for source, fact in subject.evidence.facts.items()
+        if source not in visible and fact.size and not fact.path.rpartition("/")[2].startswith(".wh.")
+    ]
+    return sorted(hidden, key=lambda place: (-(place.size or 0), place.path, place.layer))
+
+
+def _check_hidden(subject: Subject) -> Iterator[Result]:
+    places = hidden_files(subject)
+    size = total(places)
+    if size >= WORTH_A_LINE or size * 50 > sum(subject.evidence.unpacked) > WORTH_A_LINE:
+        by_layer = sorted({place.layer for place in places if place.layer is not None})
+        where = ", ".join(str(number) for number in by_layer[:6])
+        message = f"{size_text(size)} in {count(len(places), 'file')} of layers {where}"
+        yield Finding(rule=HIDDEN, message=message, places=places, saves=size)
+
+
+def _check_duplicates(subject: Subject) -> Iterator[Result]:
+    groups: dict[tuple[bytes, int], list[str]] = defaultdict(list)
+    for path, size in seen_files(subject):
+        fact = subject.evidence.fact(path)
+        if fact is not None and size >= _DUPLICATE_SIZE:
+            groups[fact.sha256, size].append(path)
+    places = [
+        subject.place(path, detail=f"as /{paths[0]}", size=True)
+        for paths in groups.values()
+        for path in paths[1:]
+    ]
+    saves = total(places)
+    if saves >= WORTH_A_LINE:
+        places.sort(key=lambda place: (-(place.size or 0), place.path))
+        message = f"{size_text(saves)} in {count(len(places), 'file')}"
+        yield Finding(rule=DUPLICATE, message=message, places=places, saves=saves)
+
+
+def _check_kinds(subject: Subject) -> Iterator[Result]:
+    found: dict[str, list[Place]] = defaultdict(list)
+    for path, size in seen_files(subject):
+        rule = _rule_for(subject, path)
+        if rule is not None and size:
+            found[rule.code].append(subject.place(path, size=True))
+    for rule, least in (
+        (CACHE, 100_000),
+        (TESTS, WORTH_A_LINE),
+        (DOCS, WORTH_A_LINE),
+        (DEVELOPMENT, WORTH_A_LINE),
+    ):
+        places = sorted(found[rule.code], key=lambda place: (-(place.size or 0), place.path))
+        saves = total(places)
+        if saves >= least:
+            owners: dict[str, int] = defaultdict(int)
+            for place in places:
+                owners[place.package or place.path.rpartition("/")[0]] += place.size or 0
+            largest = sorted(owners.items(), key=lambda item: (-item[1], item[0]))[:4]
+            told = ", ".join(f"{name} {size_text(size)}" for name, size in largest)
+            message = f"{size_text(saves)} in {count(len(places), 'file')}: {told}"
+            yield Finding(rule=rule, message=message, places=places, saves=saves)
+
+
+def _rule_for(subject: Subject, path: str) -> Rule | None:
+    if _CACHES.fullmatch(path):
+        return CACHE
+    if _TESTS.fullmatch(path) and not _is_first_party(subject, path):
+        return TESTS
+    if _DOCS.fullmatch(path):
+        return DOCS
+    return DEVELOPMENT if kind_of(subject, path) in _DEVELOPMENT else None
+
+
+def _is_first_party(subject: Subject, path: str) -> bool:
+    owner = subject.installed.owner(path)
+    return owner is not None and owner.name in subject.first_party
+
+
+def _check_build_only(subject: Subject) -> Iterator[Result]:
+    if not subject.installed.system:
+        yield NotChecked(rule=BUILD_ONLY, reason="the image has no database of system packages")
+        return
+    places = [
+        Place(path=f"{item.kind}:{item.name}", size=item.size, package=f"{item.name} {item.version}")
+        for item in summarize_packages(subject)
+        if item.kind != "python" and item.size and _BUILD_ONLY.fullmatch(item.name)
+    ]
+    saves = total(places)
+    if saves >= WORTH_A_LINE:
+        names = ", ".join(place.path.partition(":")[2] for place in places[:6])
+        message = f"{size_text(saves)} in {count(len(places), 'package')}: {names}"
+        yield Finding(rule=BUILD_ONLY, message=message, places=places, saves=saves)
