@@ -26,6 +26,7 @@ COMMANDS: Final = {
     "push": "build the project's image and push it",
     "load": "build the project's image and give it to Docker or Podman",
     "run": "build the image if needed and run it",
+    "check": "check an image: secure, small, fast, flexible, stable; with evidence",
     "plan": "show what the image will be, and why",
     "lock": "write shipwheel.lock: base and build tools by hash",
     "cache": "show or prune the cache",
