@@ -12,7 +12,8 @@ import sys
 
 def main() -> None:
     """Read the orders, call the hook, write what it returns."""
-    with open(sys.argv[1], encoding="utf-8") as file:  # noqa: PTH123 - no need of pathlib
+    path = sys.argv[1]  # setuptools puts words of its own there
+    with open(path, encoding="utf-8") as file:  # noqa: PTH123 - no need of pathlib
         orders = json.load(file)
     os.umask(0o022)
     # PEP 517, "In-tree build backends": these folders come first on sys.path.
@@ -24,7 +25,7 @@ def main() -> None:
     hook = getattr(back_end, orders["hook"], None)
     # PEP 517: get_requires_for_build_wheel is optional and stands for no requirements.
     answer = [] if hook is None else hook(*orders["arguments"])
-    with open(sys.argv[1] + ".answer", "w", encoding="utf-8") as file:  # noqa: PTH123
+    with open(path + ".answer", "w", encoding="utf-8") as file:  # noqa: PTH123
         json.dump(answer, file)
 
 
