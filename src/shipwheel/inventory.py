@@ -22,7 +22,7 @@ from packaging.utils import NormalizedName, canonicalize_name
 from shipwheel.assemble.book import KEY_ANNOTATION
 from shipwheel.base.inspect import Contents, inspect_image
 from shipwheel.errors import TargetError
-from shipwheel.oci.model import Layer
+from shipwheel.oci.model import CONFIG, Descriptor, Image, Layer
 from shipwheel.oci.read import LoadedImage
 from shipwheel.oci.tree import Tree, read_tree
 
@@ -122,6 +122,18 @@ def read_inventory(image: LoadedImage, *, place: str, tree: Tree | None = None) 
         ),
         os=_os_release(next((files[path] for path in _OS_RELEASE if path in files), b"")),
         runtime=_runtime(image, place, tree),
+    )
+
+
+def as_loaded(image: Image) -> LoadedImage:
+    """Return an image that was built here as one that was read."""
+    config = image.config_blob()
+    return LoadedImage(
+        image=image,
+        descriptor=image.descriptor,
+        manifest=image.manifest_blob().data,
+        config_descriptor=Descriptor(media_type=CONFIG, digest=config.digest, size=config.size),
+        config=config.data,
     )
 
 

@@ -96,14 +96,16 @@ def find_attached(
     as `list_referrers`, ImageError, IntegrityError.
     """
     source = RegistrySource(client, repository)
-    found = []
+    found: list[bytes] = []
     for artifact in list_referrers(client, repository, digest, artifact_type=media_type):
         with source.open(artifact).open() as file:
             manifest = parse_json_object(file.read(), code="bad-manifest", place=str(artifact.digest))
         layers = manifest.get("layers")
         if not isinstance(layers, list):
             raise ImageError("bad-manifest", "an artifact without layers", place=str(artifact.digest))
-        for layer in map(Descriptor.from_json, layers):
-            if layer.media_type == media_type:
-                found.append(read_blob(layer, source, limit=_MAX_DOCUMENT))
+        found += [
+            read_blob(layer, source, limit=_MAX_DOCUMENT)
+            for layer in map(Descriptor.from_json, layers)
+            if layer.media_type == media_type
+        ]
     return tuple(found)

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from packaging.pylock import PackageArchive, PackageVcs
 
 from shipwheel.base.model import Base, DebianPlatform
-from shipwheel.locks.model import Selected
 from shipwheel.lockfile import ShipwheelLock
+from shipwheel.locks.model import Selected
 from shipwheel.net.address import redact
 from shipwheel.oci.model import Platform
 from shipwheel.plan.base import locked_platform
@@ -60,7 +60,8 @@ def _base_materials(base: Base, platform: Platform, plan: BuildPlan) -> list[Mat
 
     locked = locked_platform(base, platform)
     if not isinstance(locked, DebianPlatform):
-        name = plan.base.reference
+        # A layout's reference is a path of this machine.
+        name = plan.base.reference if plan.base.kind == "registry" else "layout"
         return [Material(uri=f"oci:{name}@{locked.digest}", digest=locked.digest, name=name, kind="base")]
     found = []
     for package in locked.packages:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -70,9 +69,6 @@ def make_provenance(
             }
         )
     metadata = {"invocationId": invocation.run} if invocation.run else {}
-    if subject.epoch:
-        finished = datetime.fromtimestamp(subject.epoch, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        metadata["startedOn"] = finished
     return canonical_json(
         {
             "_type": STATEMENT,
@@ -139,7 +135,12 @@ def _parameters(plan: BuildPlan) -> dict[str, Any]:
         "platform": plan.platform,
         "mode": plan.mode,
         "lock": plan.lock,
-        "base": {"kind": plan.base.kind, "reference": plan.base.reference, "pin": plan.base.pin},
+        # A layout's reference is a path, and nobody else's business.
+        "base": {
+            "kind": plan.base.kind,
+            "reference": "" if plan.base.kind == "layout" else plan.base.reference,
+            "pin": plan.base.pin,
+        },
         "python": plan.python.version,
         "bytecode": plan.bytecode.enabled,
     }
