@@ -15,7 +15,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Final, Self
@@ -27,6 +27,7 @@ from shipwheel.errors import HostError
 _FORMAT: Final = "v1"
 # What a build that was killed left in tmp/ goes at the next prune, once nobody can still write it.
 _STALE_SECONDS: Final = 24 * 3600
+_LOCK_SECONDS: Final = 0.02
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +49,7 @@ class Cache:
         self._made: set[Path] = set()
         try:
             with _host_errors(self.root):
-                for part in ("files", "records", "folders", "tmp"):
+                for part in ("files", "records", "folders", "tmp", "locks"):
                     (self.root / part).mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise HostError(
@@ -69,6 +70,24 @@ class Cache:
         """Hold the cache against `prune` while its files are being used."""
         with (self.root / "lock").open("ab") as file:
             fcntl.flock(file, fcntl.LOCK_SH)
+            yield
+
+    @contextlib.contextmanager
+    def locked(self, key: str, *, check: Callable[[], None] = lambda: None) -> Iterator[None]:
+        """Hold `key` against every other thread and process that uses this cache.
+
+        `check` is called while waiting and may raise. Keys share a fixed number of locks: one holder
+        takes one key at a time.
+        """
+        name = hashlib.sha256(key.encode()).hexdigest()[:2]
+        with (self.root / "locks" / name).open("ab") as file:
+            while True:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    check()
+                    time.sleep(_LOCK_SECONDS)
             yield
 
     def file(self, algorithm: str, hexdigest: str) -> Path | None:

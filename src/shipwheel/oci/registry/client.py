@@ -29,6 +29,8 @@ _Result = TypeVar("_Result")
 
 # The first request, a token for what it was told, and another for what it then asks for.
 _SIGN_INS: Final = 2
+# Of the repositories that hold a blob, so many are remembered for the next run.
+_REMEMBERED: Final = 4
 # What a server that speaks TLS does when it is not spoken to in TLS, and the other way round.
 _WRONG_SCHEME: Final = frozenset({"cut-short", "unreachable", "timeout", "not-tls"})
 
@@ -163,14 +165,23 @@ class RegistryClient:
         return result
 
     def note_blob(self, repository: Repository, digest: Digest) -> None:
-        """Remember that `repository` holds the blob, as this run has seen."""
+        """Remember that `repository` holds the blob, as this run has seen; later runs may try it."""
         with self._lock:
             self._holders.setdefault((repository.registry, digest), set()).add(repository)
+        key = _holders_key(repository.registry, digest)
+        known = self.cache.record(key) or []
+        if repository.name not in known:
+            self.cache.add_record(key, [repository.name, *known][:_REMEMBERED])
 
     def holders(self, registry: str, digest: Digest) -> Sequence[Repository]:
         """Return the repositories of `registry` that hold the blob, as this run has seen."""
         with self._lock:
             return sorted(self._holders.get((registry, digest), ()))
+
+    def past_holders(self, registry: str, digest: Digest) -> Sequence[Repository]:
+        """Return the repositories of `registry` that held the blob when an earlier run saw it."""
+        known = self.cache.record(_holders_key(registry, digest)) or []
+        return [Repository(registry=registry, name=name) for name in known]
 
     def refusal(self, response: Response, repository: Repository, what: str) -> StatusError:
         """Return the error for an answer to `what` ("push"), with where credentials were looked for."""
@@ -261,6 +272,10 @@ def _access(repository: Repository, actions: Collection[str], also: Collection[R
     scopes = [scope(repository.name, *actions)] if actions else []
     scopes += [scope(other.name, "pull") for other in also]
     return Access(registry=repository.registry, repository=repository.name, scopes=merge_scopes(scopes))
+
+
+def _holders_key(registry: str, digest: Digest) -> str:
+    return f"holders/1 {registry} {digest}"
 
 
 def _same_host(url: str, root: str) -> bool:

@@ -56,20 +56,24 @@ class Uploader:
     stop: threading.Event = field(default_factory=threading.Event)
 
     def ensure(self, descriptor: Descriptor, blob: Blob) -> Outcome:
-        """Make the repository have the blob and return how; of one blob, one at a time in this process.
+        """Make the repository have the blob and return how; of one blob, one at a time on this machine.
 
         Raises NetworkError (`registry-unauthorized`, `registry-denied`, `digest-refused`, ...), StoppedError.
         """
         registry, digest = self.repository.registry, descriptor.digest
         # One lock for the whole registry: a push to another repository then mounts instead of sending.
-        with self.client.blob_locks.hold("push", registry, str(digest)):
+        with (
+            self.client.blob_locks.hold("push", registry, str(digest)),
+            self.client.cache.locked(f"push {registry} {digest}", check=self.check),
+        ):
             self.check()
             holders = self.client.holders(registry, digest)
             if self.repository in holders or self.is_there(descriptor):
                 outcome: Outcome = "present"
             else:
                 origins = [blob.repository] if isinstance(blob, RegistryBlob) else []
-                outcome = self._bring(descriptor, blob, [*origins, *holders, *self.sources])
+                earlier = self.client.past_holders(registry, digest)
+                outcome = self._bring(descriptor, blob, [*origins, *holders, *self.sources, *earlier])
             self.client.note_blob(self.repository, digest)
             return outcome
 
