@@ -11,6 +11,8 @@ packages=(
   podman buildah fuse-overlayfs                # the engines of Debian; Docker's is brought up by helpers/docker.py
   iproute2 iptables tini                       # what dockerd and its bridge need
   debian-archive-keyring mmdebstrap xz-utils   # the engine's packages and the stand-in base images
+  apache2-utils                                # htpasswd, for a registry that asks who calls
+  gcc libc6-dev                                # the programs that the tests' images and wheels hold
   git
 )
 
