@@ -79,7 +79,7 @@ def _check_bytecode(subject: Subject) -> Iterator[Result]:
         if fact is None:
             missing.append(subject.place(path, size=True))
         elif not is_alive(fact, node):
-            dead.append(subject.place(compiled, size=True))
+            dead.append(subject.place(path, detail=f"/{compiled} is of another time or size", size=True))
     for rule, places in ((NO_BYTECODE, missing), (DEAD_BYTECODE, dead)):
         if total(places) >= _LEAST:
             roots: dict[str, int] = defaultdict(int)
