@@ -45,7 +45,7 @@ from shipwheel.ship.explain import LayerStory, explain_image
 from shipwheel.ship.output import Output, write_output
 from shipwheel.ship.previous import learn_local, learn_named, learn_replaced, remember_build
 from shipwheel.ship.push import PushReport, check_pushable, push
-from shipwheel.sources.ensure import ensure_sources, make_source
+from shipwheel.sources.ensure import Forge, ensure_members, ensure_sources, member_builders
 from shipwheel.sources.names import plan_builds
 from shipwheel.sources.settle import Settler
 from shipwheel.wheel.build import BackEnd
@@ -172,6 +172,7 @@ def plan(request: Request, workshop: Workshop) -> list[Planned]:
         selections.append(settler.settle(select_packages(locked, footing.target, selection), footing.target))
     members = first_party(project, selections)
     ship_lock = ensure_sources(ship_lock, selections, as_is=request.locked, workshop=workshop)
+    ship_lock = ensure_members(ship_lock, members, as_is=request.locked, workshop=workshop)
     # Other platforms' names stay, as sizes do.
     ship_lock = replace(ship_lock, files={**ship_lock.files, **settler.learnt})
     ship_lock = ensure_build_systems(ship_lock, members, request, workshop)
@@ -336,10 +337,13 @@ def _assemble(planned: Planned, workshop: Workshop) -> Image:
     platform = Platform.parse(planned.plan.platform)
     base = BaseMaker(planned.lock.base, platform, workshop)
     target = plan_footing(planned.lock.base, platform).target
+    forge = Forge(lock=planned.lock, base=base, target=target, workshop=workshop)
     materials = Materials(
         selected=planned.selected,
         base=base,
-        build_source=lambda item: make_source(item, planned.lock, base, target, workshop),
+        build_source=forge.source,
+        build_member=forge.member,
         systems=systems,
+        builders=member_builders(planned.members, planned.lock, platform),
     )
     return assemble(planned.plan, materials, workshop)

@@ -34,7 +34,7 @@ from shipwheel.project.model import Project
 from shipwheel.project.settings import MAX_LAYERS
 from shipwheel.wheel.origin import archive_name, direct_url, is_unbuilt
 from shipwheel.wheel.pins import BuildSystem
-from shipwheel.wheel.source import BuiltWheel, build_project, read_member, source_key
+from shipwheel.wheel.source import BuiltWheel, read_member, source_key
 
 if TYPE_CHECKING:
     from shipwheel.wheel.interpreter import Interpreter
@@ -45,14 +45,17 @@ if TYPE_CHECKING:
 class Materials:
     """What the plan's layers are made from: the selected files, the base, and the build tools' pins.
 
-    `systems` maps the folder of each first-party project, absolute, to its build system; `build_source`
-    gives the wheel of what is locked as source.
+    `systems` maps the folder of each first-party project, absolute, to its build system; `builders` those
+    that compile to what names the root that they are compiled in. `build_source` gives the wheel of what
+    is locked as source, `build_member` that of a first-party project whose files have the given key.
     """
 
     selected: Sequence[Selected]
     base: BaseMaker
     build_source: Callable[[Selected], BuiltWheel]
+    build_member: Callable[[Project, BuildSystem, str], BuiltWheel]
     systems: Mapping[Path, BuildSystem | None] = field(default_factory=dict)
+    builders: Mapping[Path, str] = field(default_factory=dict)
 
 
 def assemble(plan: BuildPlan, materials: Materials, workshop: Workshop) -> Image:
@@ -203,7 +206,7 @@ class _Assembly:
                 raise AssertionError(f"{wheel.name} is not a folder")  # noqa: TRY004 - the plan promised
             folder = (self._workshop.project.root / source.path).resolve()
             projects.append(read_member(folder, wheel.name))
-        keys = {project.root: source_key(project, self._system(project)) for project in projects}
+        keys = {project.root: self._source_key(project) for project in projects}
         self._own_inputs[layer.name] = {
             f"files of {project.title}": hashlib.sha256(keys[project.root].encode()).hexdigest()[:12]
             for project in projects
@@ -217,8 +220,7 @@ class _Assembly:
 
     def _app(self, layer: LayerPlan) -> Layer:
         project = self._workshop.project
-        system = self._system(project)
-        sources = source_key(project, system)
+        sources = self._source_key(project)
         mtime = self._plan.epoch or DEFAULT_MTIME
         key = self._content_key("app", sources, str(mtime), SOURCE_RECIPE)
         self._own_inputs[layer.name] = _app_inputs(project, sources, mtime)
@@ -284,7 +286,7 @@ class _Assembly:
         with ThreadPoolExecutor(1) as ahead:
             # On an empty cache, getting the base's Python takes as long as building; an error comes again below.
             ahead.submit(self._interpreter)
-            built = build_project(project, system, sources, self._workshop.builder)
+            built = self._materials.build_member(project, system, sources)
         wheel = open_wheel(built.path, filename=built.filename, sha256=built.sha256)
         return self._compiled(LayerWheel(wheel=wheel, recompress=True))
 
@@ -302,6 +304,10 @@ class _Assembly:
             jobs=1,
         )
         return replace(item, bytecode=compiled)
+
+    def _source_key(self, project: Project) -> str:
+        compiled_in = self._materials.builders.get(project.root)
+        return source_key(project, self._system(project)) + (f" {compiled_in}" if compiled_in else "")
 
     def _system(self, project: Project) -> BuildSystem | None:
         return self._materials.systems.get(project.root)

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from shipwheel.assemble.base import BaseMaker
 from shipwheel.assemble.workshop import Workshop
 from shipwheel.base.model import DebianBase
-from shipwheel.errors import HostError, LockError, TargetError
+from shipwheel.errors import BuildError, HostError, LockError, TargetError
 from shipwheel.lockfile import FILE, ShipwheelLock
 from shipwheel.locks.model import Selected
 from shipwheel.oci.model import Platform
 from shipwheel.plan.base import plan_footing
 from shipwheel.plan.host import host_platform
+from shipwheel.project.model import Project
 from shipwheel.sources.names import locked_build, locked_builder
 from shipwheel.target import Target
+from shipwheel.wheel.build import BackEnd
+from shipwheel.wheel.native import declares_extensions
 from shipwheel.wheel.origin import is_unbuilt, source_id
-from shipwheel.wheel.source import BuiltWheel
+from shipwheel.wheel.pins import BuildSystem
+from shipwheel.wheel.source import BuiltWheel, build_project
 
 if TYPE_CHECKING:
     from shipwheel.sources.builder import Builder
@@ -46,21 +50,37 @@ def ensure_sources(
             lock = _pin(lock, item, workshop)
             known, _ = locked_build(item, lock)
         if known.native:
-            lock = ensure_builder(lock, item, as_is=as_is, workshop=workshop)
+            lock = ensure_builder(lock, title_of(item), item.place, as_is=as_is, workshop=workshop)
     return lock
 
 
-def ensure_builder(lock: ShipwheelLock, item: Selected, *, as_is: bool, workshop: Workshop) -> ShipwheelLock:
-    """Return the lock with the packages to compile with; `item` is what has to be compiled.
+def ensure_members(
+    lock: ShipwheelLock, members: Sequence[Project], *, as_is: bool, workshop: Workshop
+) -> ShipwheelLock:
+    """Return the lock with a builder where a first-party project compiles; raises as `ensure_builder`."""
+    for member in members:
+        if compiles(member):
+            lock = ensure_builder(lock, member.title, str(member.pyproject), as_is=as_is, workshop=workshop)
+    return lock
+
+
+def compiles(project: Project) -> bool:
+    """Tell whether a first-party project says that it compiles."""
+    return project.package_mode and declares_extensions(project.root, BackEnd.of(project.data).requires)
+
+
+def ensure_builder(
+    lock: ShipwheelLock, title: str, place: str, *, as_is: bool, workshop: Workshop
+) -> ShipwheelLock:
+    """Return the lock with the packages to compile with; `title` at `place` is what has to be compiled.
 
     Raises TargetError `sdist-only` for a base that is an image; LockError `stale-shipwheel-lock`.
     """
     if not isinstance(lock.base, DebianBase):
         raise TargetError(
             "sdist-only",
-            f"{item.name} {item.version or ''} has no wheel for this target and has code to compile, which"
-            " works on a base of Debian packages alone",
-            place=item.place,
+            f"{title} has code to compile, which works on a base of Debian packages alone",
+            place=place,
             hint="choose a version with a wheel, or leave out image and layout in [tool.shipwheel.base]",
         )
     settings = workshop.project.settings.base
@@ -71,30 +91,79 @@ def ensure_builder(lock: ShipwheelLock, item: Selected, *, as_is: bool, workshop
     if as_is:
         raise LockError(
             "stale-shipwheel-lock",
-            f"{FILE} has not the packages that compile {item.name}",
+            f"{FILE} has not the packages that compile {title}",
             place=str(workshop.project.root / FILE),
             hint="run: shipwheel lock",
         )
     return replace(lock, builder=_lock_builder(lock.base, workshop, requested))
 
 
-def make_source(
-    item: Selected, lock: ShipwheelLock, base: BaseMaker, target: Target, workshop: Workshop
-) -> BuiltWheel:
-    """Return the wheel of `item`; raises what `maker.make_wheel` does, and TargetError `sdist-only`."""
-    from shipwheel.sources.maker import Compiling, make_wheel
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forge:
+    """What one image's wheels are built with: the lock, the base below them, the target, the machine."""
 
-    def compiling() -> Compiling:
-        return Compiling(
-            builder=open_builder(item, lock, target.platform, workshop),
-            libraries=lambda: frozenset(library_names(base.root())),
+    lock: ShipwheelLock
+    base: BaseMaker
+    target: Target
+    workshop: Workshop
+
+    def source(self, item: Selected) -> BuiltWheel:
+        """Return the wheel of `item`; raises what `maker.make_wheel` does, and TargetError `sdist-only`."""
+        from shipwheel.sources.maker import make_wheel
+
+        def compiling() -> Compiling:
+            return self._compiling(title_of(item), item.place)
+
+        build, system = locked_build(item, self.lock)
+        return make_wheel(
+            item, build, system, target=self.target, workshop=self.workshop, compiling=compiling
         )
 
-    build, system = locked_build(item, lock)
-    return make_wheel(item, build, system, target=target, workshop=workshop, compiling=compiling)
+    def member(self, project: Project, system: BuildSystem, key: str) -> BuiltWheel:
+        """Return the wheel of a first-party project whose files have `key`.
+
+        Raises what `wheel.source.build_project` and `maker.compile_member` do, BuildError `wrong-wheel`
+        for one that compiles and does not say so, and TargetError `sdist-only`.
+        """
+        if not compiles(project):
+            built = build_project(project, system, key, self.workshop.builder)
+            if not built.filename.endswith("-none-any.whl"):
+                raise BuildError(
+                    "wrong-wheel",
+                    f"{project.title} became {built.filename}, which may not be for {self.target.platform}",
+                    place=str(project.pyproject),
+                    hint="does it compile? Its setup.py, ext-modules or [build-system] requires have to say so",
+                )
+            return built
+        from shipwheel.sources.maker import compile_member
+
+        compiling = self._compiling(project.title, str(project.pyproject))
+        return compile_member(
+            project, system, key, target=self.target, workshop=self.workshop, compiling=compiling
+        )
+
+    def _compiling(self, title: str, place: str) -> Compiling:
+        from shipwheel.sources.maker import Compiling
+
+        return Compiling(
+            builder=open_builder(self.lock, title, place, self.target.platform, self.workshop),
+            libraries=lambda: frozenset(library_names(self.base.root())),
+        )
 
 
-def open_builder(item: Selected, lock: ShipwheelLock, platform: Platform, workshop: Workshop) -> Builder:
+def member_builders(members: Sequence[Project], lock: ShipwheelLock, platform: Platform) -> dict[Path, str]:
+    """Return for the folder of each first-party project that compiles what names the root it is compiled in."""
+    from shipwheel.base.debian.builder import builder_id
+
+    locked = locked_builder(lock, platform)
+    if locked is None:
+        return {}
+    return {member.root: builder_id(locked) for member in members if compiles(member)}
+
+
+def open_builder(
+    lock: ShipwheelLock, title: str, place: str, platform: Platform, workshop: Workshop
+) -> Builder:
     """Return the builder for `platform`; raises TargetError `sdist-only` when it cannot run here."""
     from shipwheel.sources.builder import Builder
 
@@ -102,15 +171,19 @@ def open_builder(item: Selected, lock: ShipwheelLock, platform: Platform, worksh
     if lock.builder is None or locked is None or platform != host_platform():
         raise TargetError(
             "sdist-only",
-            f"{item.name} {item.version or ''} has no wheel for {platform} and has to be compiled, which"
-            " works on such a machine alone",
-            place=item.place,
+            f"{title} has to be compiled for {platform}, which works on such a machine alone",
+            place=place,
             hint=f"build on {platform}, or choose a version with a wheel",
         )
     target = Target(
         python=locked.python, platform=platform, libc=plan_footing(lock.builder, platform).target.libc
     )
     return Builder(lock.builder, locked, target, workshop)
+
+
+def title_of(item: Selected) -> str:
+    """Return name and version for people."""
+    return f"{item.name} {item.version}" if item.version is not None else str(item.name)
 
 
 def library_names(root: Path) -> list[str]:
@@ -126,12 +199,12 @@ def _pin(lock: ShipwheelLock, item: Selected, workshop: Workshop) -> ShipwheelLo
 
     def builder() -> Builder:
         here = host_platform()
-        kept[0] = ensure_builder(kept[0], item, as_is=False, workshop=workshop)
+        kept[0] = ensure_builder(kept[0], title_of(item), item.place, as_is=False, workshop=workshop)
         if here is None:
             raise HostError(
                 "foreign-platform", f"{item.name} can be compiled on Linux alone", place=item.place
             )
-        return open_builder(item, kept[0], here, workshop)
+        return open_builder(kept[0], title_of(item), item.place, here, workshop)
 
     build, system = pin_source(item, workshop, builder)
     lock = kept[0]

@@ -20,6 +20,7 @@ from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 from shipwheel.assemble.workshop import Workshop
 from shipwheel.errors import BuildError
 from shipwheel.locks.model import Selected
+from shipwheel.project.model import Project
 from shipwheel.sources.builder import Builder, Order
 from shipwheel.sources.names import wheel_id
 from shipwheel.target import Target
@@ -35,7 +36,7 @@ from shipwheel.wheel.build import (
 from shipwheel.wheel.native import has_native_code, unmet_libraries
 from shipwheel.wheel.origin import archive_name, source_id
 from shipwheel.wheel.pins import BuildSystem, SourceBuild
-from shipwheel.wheel.source import BuiltWheel, keep_wheel, kept_wheel
+from shipwheel.wheel.source import BuiltWheel, check_no_private_keys, keep_wheel, kept_wheel, stage_project
 from shipwheel.wheel.unpack import source_root, unpack_source
 from shipwheel.wheel.vcs import fetch_commit
 
@@ -119,13 +120,37 @@ def make_wheel(
     with _told(item, workshop), source_tree(item, workshop) as tree, _folder() as into:
         built = means.builder.build(_order(item, tree, system), into)
         tags = _check_name(item, built)
-        if not tags & {str(tag) for tag in target.tags}:
-            raise BuildError(
-                "wrong-wheel",
-                f"{_title(item)} became {built.name}, which is not for {target.platform}",
-                place=item.place,
-            )
-        _check_libraries(item, built, means)
+        _check_compiled(built, tags, title=_title(item), place=item.place, target=target, means=means)
+        return keep_wheel(workshop.cache, key, built)
+
+
+def compile_member(
+    project: Project,
+    system: BuildSystem,
+    key: str,
+    *,
+    target: Target,
+    workshop: Workshop,
+    compiling: Compiling,
+) -> BuiltWheel:
+    """Return the wheel of a first-party project that compiles, whose files have `key`; raises as `make_wheel`."""
+    if (kept := kept_wheel(workshop.cache, key)) is not None:
+        return kept
+    place = str(project.pyproject)
+    with _folder() as folder:
+        tree = stage_project(project, folder)
+        order = Order(
+            folder=tree,
+            tree=tree,
+            back_end=BackEnd.of(project.data),
+            system=system,
+            title=project.title,
+            place=place,
+        )
+        built = compiling.builder.build(order, folder)
+        tags = {str(tag) for tag in parse_wheel_filename(built.name)[3]}
+        _check_compiled(built, tags, title=project.title, place=place, target=target, means=compiling)
+        check_no_private_keys(built, project)
         return keep_wheel(workshop.cache, key, built)
 
 
@@ -196,7 +221,12 @@ def _check_name(item: Selected, built: Path) -> set[str]:
     return {str(tag) for tag in tags}
 
 
-def _check_libraries(item: Selected, built: Path, means: Compiling) -> None:
+def _check_compiled(
+    built: Path, tags: set[str], *, title: str, place: str, target: Target, means: Compiling
+) -> None:
+    if not tags & {str(tag) for tag in target.tags}:
+        message = f"{title} became {built.name}, which is not for {target.platform}"
+        raise BuildError("wrong-wheel", message, place=place)
     with built.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     wheel = open_wheel(built, filename=built.name, sha256=digest)
@@ -209,8 +239,8 @@ def _check_libraries(item: Selected, built: Path, means: Compiling) -> None:
     needs = "; ".join(f"{need.member} needs {need.library}" for need in unmet)
     raise BuildError(
         "missing-library",
-        f"{_title(item)} was compiled, and the image would not have its libraries: {needs}",
-        place=item.place,
+        f"{title} was compiled, and the image would not have its libraries: {needs}",
+        place=place,
         hint=f"add them to the image, then `shipwheel lock`: [tool.shipwheel.base] packages = [{named}]"
         if packages
         else "name the Debian packages that have them: [tool.shipwheel.base] packages",

@@ -31,15 +31,17 @@ def plan_builds(
     selected: Sequence[Selected], lock: ShipwheelLock, platform: Platform
 ) -> dict[NormalizedName, PlannedBuild]:
     """Return how each of `selected` that is no wheel becomes one; all of them are in `lock`."""
-    from shipwheel.base.debian.builder import builder_id
-
     found: dict[NormalizedName, PlannedBuild] = {}
     for item in selected:
         if not is_unbuilt(item.source):
             continue
         build, system = locked_build(item, lock)
         locked = locked_builder(lock, platform) if build.native else None
-        builder = None if locked is None else builder_id(locked)
+        builder = None
+        if locked is not None:
+            from shipwheel.base.debian.builder import builder_id
+
+            builder = builder_id(locked)
         found[item.name] = PlannedBuild(id=wheel_id(build, system, builder), native=build.native)
     return found
 

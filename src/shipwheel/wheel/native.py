@@ -72,7 +72,13 @@ _COMPILERS: Final = frozenset(
         "ziglang",
     }
 )
-_SETUP: Final = re.compile(rb"ext_modules|cffi_modules|rust_extensions|\bExtension\(")
+_DECLARATIONS: Final = {
+    "setup.py": re.compile(rb"ext_modules|cffi_modules|rust_extensions|\bExtension\("),
+    # setuptools' own table, Poetry's build script, and the tool that builds wheels for many platforms.
+    "pyproject.toml": re.compile(
+        rb"^\s*ext-modules\b|^\[tool\.poetry\.build\]|^\[tool\.cibuildwheel", re.MULTILINE
+    ),
+}
 
 # What a compiler or a script misses → the Debian package that has it.
 _PACKAGES: Final = (
@@ -124,35 +130,29 @@ def has_native_code(tree: Path, requires: Iterable[str]) -> bool:
 
     May err for exotic build scripts; building then shows it by a wheel with a platform tag.
     """
-    return (
-        _asks_for_compilers(requires)
-        or _setup_names_extensions(tree)
-        or any(name in _NAMES or name.endswith(_SUFFIXES) for name in _file_names(tree))
+    return declares_extensions(tree, requires) or any(
+        name in _NAMES or name.endswith(_SUFFIXES) for name in _file_names(tree)
     )
 
 
-def _asks_for_compilers(requires: Iterable[str]) -> bool:
+def declares_extensions(tree: Path, requires: Iterable[str]) -> bool:
+    """Tell whether a project's own files say that it compiles: what it requires, setup.py, pyproject.toml."""
     names = set()
     for text in requires:
         try:
             names.add(canonicalize_name(Requirement(text).name))
         except InvalidRequirement:
             continue  # who resolves the requirements says so
-    return bool(names & _COMPILERS)
+    return bool(names & _COMPILERS) or any(
+        pattern.search(_content(tree / name)) is not None for name, pattern in _DECLARATIONS.items()
+    )
 
 
-def _setup_names_extensions(tree: Path) -> bool:
-    for name in ("setup.py", "pyproject.toml"):
-        pattern = (
-            _SETUP if name == "setup.py" else re.compile(rb"^\s*ext-modules|tool\.cibuildwheel", re.MULTILINE)
-        )
-        try:
-            content = (tree / name).read_bytes()
-        except FileNotFoundError:
-            continue
-        if pattern.search(content):
-            return True
-    return False
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return b""
 
 
 def _file_names(tree: Path) -> Iterator[str]:

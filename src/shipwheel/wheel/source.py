@@ -84,7 +84,7 @@ def pin_build_system(project: Project, builder: Builder) -> BuildSystem:
     Raises BuildError `build-requirements`, `build-environment`, `no-back-end`.
     """
     with tempfile.TemporaryDirectory(prefix="shipwheel-") as folder:
-        tree = _stage(project, Path(folder))
+        tree = stage_project(project, Path(folder))
         return lock_build_system(
             tree, BackEnd.of(project.data), cache=builder.cache, index=builder.index, environ=builder.environ
         )
@@ -111,11 +111,11 @@ def build_project(project: Project, system: BuildSystem, key: str, builder: Buil
         return kept
     env = prepare_environment(system, cache=cache, index=builder.index, environ=builder.environ)
     with tempfile.TemporaryDirectory(prefix="shipwheel-") as folder:
-        tree = _stage(project, Path(folder))
+        tree = stage_project(project, Path(folder))
         into = Path(folder) / "out"
         into.mkdir()
         built = build_wheel(tree, BackEnd.of(project.data), env, into, environ=builder.environ)
-        _check_no_private_keys(built, project)
+        check_no_private_keys(built, project)
         return keep_wheel(cache, key, built)
 
 
@@ -139,7 +139,7 @@ def keep_wheel(cache: Cache, key: str, built: Path) -> BuiltWheel:
     return BuiltWheel(filename=built.name, path=path, sha256=digest)
 
 
-def _check_no_private_keys(wheel: Path, project: Project) -> None:
+def check_no_private_keys(wheel: Path, project: Project) -> None:
     """Raise ProjectError `private-key` for a key that the back-end took in and `include` does not name."""
     meant = IgnoreFile.from_gitignore(project.settings.include)
     with zipfile.ZipFile(wheel) as archive:
@@ -151,8 +151,8 @@ def _check_no_private_keys(wheel: Path, project: Project) -> None:
                     raise private_key_error(info.filename, f"{project.title}'s wheel: {info.filename}")
 
 
-def _stage(project: Project, folder: Path) -> Path:
-    """Copy the files that count. A project versioned by git sees its repository through a `.git` file."""
+def stage_project(project: Project, folder: Path) -> Path:
+    """Copy the files that count into a folder below `folder`, and return it. A project versioned by git sees its repository through a `.git` file."""
     settings = project.settings
     # The folder's name is the project's: back-ends report it, and never a random one.
     tree = folder / "project"
