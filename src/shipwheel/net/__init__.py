@@ -6,10 +6,14 @@ loopback unless asked for. Knows nothing of indexes, mirrors or registries.
 
 from __future__ import annotations
 
-from shipwheel.net.address import basic_credentials, is_loopback, origin, redact
-from shipwheel.net.failures import Response, StatusError, retry_after, status_error
-from shipwheel.net.http import Body, Http
-from shipwheel.net.transfer import Download
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from shipwheel.net.address import basic_credentials, is_loopback, origin, redact
+    from shipwheel.net.failures import Response, StatusError, retry_after, status_error
+    from shipwheel.net.http import Body, Http
+    from shipwheel.net.transfer import Download
 
 __all__ = [
     "Body",
@@ -24,3 +28,17 @@ __all__ = [
     "retry_after",
     "status_error",
 ]
+_MODULES = {
+    "address": ("basic_credentials", "is_loopback", "origin", "redact"),
+    "failures": ("Response", "StatusError", "retry_after", "status_error"),
+    "http": ("Body", "Http"),
+    "transfer": ("Download",),
+}
+
+
+def __getattr__(name: str) -> Any:
+    # PEP 562. Whoever only shows or compares addresses does not pay for TLS.
+    for module, names in _MODULES.items():
+        if name in names:
+            return getattr(importlib.import_module(f"{__name__}.{module}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
