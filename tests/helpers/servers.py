@@ -143,7 +143,7 @@ def serve(
 
 
 @contextlib.contextmanager
-def fault_proxy(upstream: str, rule: Rule = lambda _: None) -> Iterator[Server]:
+def fault_proxy(upstream: str, rule: Rule = lambda _: None, *, host: str = "127.0.0.1") -> Iterator[Server]:
     """Forward to the plain HTTP server at `upstream` (host:port), except where `rule` says otherwise."""
 
     def handle(request: Received) -> Reply | Drop:
@@ -156,7 +156,7 @@ def fault_proxy(upstream: str, rule: Rule = lambda _: None) -> Iterator[Server]:
             return fault.reply(reply)
         return reply
 
-    with serve(handle) as server:
+    with serve(handle, host=host) as server:
         yield server
 
 
