@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from packaging.pylock import PackageVcs
 
@@ -18,7 +19,6 @@ from shipwheel.assemble.workshop import Workshop
 from shipwheel.base.choose import check_python, choose_base, matches_lock
 from shipwheel.base.debian.recipe import RECIPE
 from shipwheel.base.model import Base, DebianBase
-from shipwheel.engine.load import EngineName, Loaded, load_image
 from shipwheel.errors import LockError, UsageError
 from shipwheel.lockfile import FILE, ShipwheelLock, read_lockfile, write_lockfile
 from shipwheel.locks.find import find_lock
@@ -50,6 +50,9 @@ from shipwheel.sources.names import plan_builds
 from shipwheel.sources.settle import Settler
 from shipwheel.wheel.build import BackEnd
 from shipwheel.wheel.source import pin_build_system
+
+if TYPE_CHECKING:
+    from shipwheel.engine.load import EngineName, Loaded
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,6 +127,8 @@ def build(request: Request, workshop: Workshop) -> Built:
         pushed = push(image, names, workshop) if request.push else ()
         loaded = None
         if request.load is not None:
+            from shipwheel.engine.load import load_image
+
             loaded = load_image(_one_image(images), names, request.load, workshop)
     return Built(
         image=image,

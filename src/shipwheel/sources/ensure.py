@@ -153,11 +153,11 @@ class Forge:
 
 def member_builders(members: Sequence[Project], lock: ShipwheelLock, platform: Platform) -> dict[Path, str]:
     """Return for the folder of each first-party project that compiles what names the root it is compiled in."""
-    from shipwheel.base.debian.builder import builder_id
-
     locked = locked_builder(lock, platform)
     if locked is None:
         return {}
+    from shipwheel.base.debian.builder import builder_id
+
     return {member.root: builder_id(locked) for member in members if compiles(member)}
 
 

@@ -11,12 +11,13 @@ import struct
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
-from shipwheel.wheel.archive import Wheel
+if TYPE_CHECKING:
+    from shipwheel.wheel.archive import Wheel
 
 _SUFFIXES: Final = (
     ".c",

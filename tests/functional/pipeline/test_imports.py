@@ -33,7 +33,7 @@ HEAVY = {
     "urllib3",
     "uv",
     "shipwheel.engine",
-    "shipwheel.net",
+    "shipwheel.net.http",
     "shipwheel.oci.registry",
     "shipwheel.wheel.archive",
     "shipwheel.wheel.bytecode",
