@@ -6,6 +6,7 @@
 set -euo pipefail
 
 packages=(
+  ca-certificates make python3-venv            # what a machine may lack for `make` itself
   bubblewrap runc uidmap                       # rootless and rootful ways to run an image
   skopeo umoci oci-image-tool docker-registry  # readers and a registry that are not ours
   podman buildah fuse-overlayfs                # the engines of Debian; Docker's is brought up by helpers/docker.py

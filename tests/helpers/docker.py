@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Final
 
 from helpers.tools import missing
+from shipwheel.base.debian.mirrors import find_mirrors
 
 DEFAULT_FOLDER: Final = Path("/var/tmp/shipwheel-engine")
 # The suite that has a current engine. Its programs run on an older libc; runc and tini do not, so
@@ -231,11 +232,10 @@ class _PrivateEngine:
 
 def debian_mirror() -> str:
     """Return the address of the Debian mirror that this machine's apt uses, as its sources name it."""
-    command = ["apt-get", "indextargets", "--format", "$(REPO_URI)", "Created-By: Packages", "Label: Debian"]
-    found = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
-    if not found:
-        missing("apt knows no Debian mirror; `apt-get update` first")
-    return found[0]
+    found = find_mirrors(os.environ)
+    if found is None:
+        missing("apt knows no Debian mirror")
+    return found.main
 
 
 def _bridge_exists() -> bool:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from functional.engine.conftest import Way
+from functional.engine.conftest import ENGINES, WAYS, Way
 
 
 def test_exit_code_is_the_programs(way: Way) -> None:
@@ -159,9 +159,8 @@ def test_missing_program_is_told(way: Way) -> None:
         assert "error[command-not-found]" in ended.stderr
 
 
+@pytest.mark.parametrize("way", [name for name in WAYS if name not in ENGINES], indirect=True)
 def test_unpacked_files_are_used_again_and_never_changed(way: Way) -> None:
-    if way.runner in ("docker", "podman"):
-        pytest.skip("an engine keeps its own")
     assert way.run("exit", "0").code == 0
     before = _tree(way.folder)
     assert before

@@ -1,8 +1,10 @@
 """The image's own interpreter, run from its unpacked files, compiles; an import then takes that bytecode."""
 
 import io
+import os
 import shutil
 import subprocess
+import sys
 import tarfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -10,7 +12,8 @@ from typing import Final
 
 import pytest
 
-from helpers.tools import require_tool
+from helpers.tools import missing, require_tool
+from shipwheel.base.debian.mirrors import find_mirrors
 from shipwheel.cache import Cache
 from shipwheel.wheel.archive import open_wheel
 from shipwheel.wheel.bytecode import compile_tree, compile_wheel
@@ -41,16 +44,10 @@ def debian(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("lists/partial", "cache/archives/partial", "debs", "root"):
         (folder / name).mkdir(parents=True)
     (folder / "status").touch()
-    found = [
-        word
-        for path in (Path("/etc/apt/sources.list"), *sorted(Path("/etc/apt/sources.list.d").glob("debian*")))
-        if path.exists()
-        for word in path.read_text().split()
-        if word.startswith(("http://", "https://")) and word.rstrip("/").endswith("/debian")
-    ]
-    if not found:
-        pytest.skip("this machine's apt has no Debian mirror")
-    (folder / "sources.list").write_text(f"deb [signed-by={KEYRING}] {found[-1]} trixie main\n")
+    mirrors = find_mirrors(os.environ)
+    if mirrors is None:
+        missing("this machine's apt has no Debian mirror")
+    (folder / "sources.list").write_text(f"deb [signed-by={KEYRING}] {mirrors.main} trixie main\n")
     options = {
         "Dir::Etc::sourcelist": folder / "sources.list",
         "Dir::Etc::sourceparts": "-",
@@ -108,11 +105,22 @@ def poison(path: Path) -> None:
 @pytest.fixture(scope="module")
 def wheels(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Path]:
     folder = tmp_path_factory.mktemp("wheels")
-    pip = [require_tool("python3"), "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary", ":all:"]
+    venv = tmp_path_factory.mktemp("pip")
+    subprocess.run([sys.executable, "-m", "venv", venv], check=True)  # the machine's own Python may lack pip
+    pip: list[str | Path] = [
+        venv / "bin/python",
+        "-m",
+        "pip",
+        "download",
+        "--quiet",
+        "--no-deps",
+        "--only-binary",
+        ":all:",
+    ]
     platforms = [f"--platform=manylinux_2_{minor}_x86_64" for minor in (28, 27, 24, 17)] + [
         "--platform=manylinux2014_x86_64"
     ]
-    command = [
+    command: list[str | Path] = [
         *pip,
         "--disable-pip-version-check",
         f"--python-version={MINOR}",
