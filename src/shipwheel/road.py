@@ -48,6 +48,8 @@ _INSTALLERS: Final[dict[LockKind, Installer]] = {
 _LAUNCHER: Final = ("pipx[uv]",)
 # What installs a wheel, what some back-ends need to link one to its source, and TOML for older Pythons.
 _WHEEL_TOOLS: Final = ("installer", "editables", 'tomli ; python_version < "3.11"')
+# PDM 2.29 admits newer ones, and cannot download with them.
+_KNOWN_BAD: Final[dict[Installer, tuple[str, ...]]] = {"pdm": ("hishel<2", "unearth<0.19")}
 _SERVICES: Final = {
     "postgres": ("psycopg", "psycopg2", "psycopg2-binary", "psycopg-binary", "asyncpg", "pg8000"),
     "redis": ("redis", "valkey", "aioredis", "hiredis"),
@@ -70,7 +72,7 @@ def plan_dockerfile(request: Request, workshop: Workshop, *, unpinned: bool = Fa
     targets = _targets(ship_lock)
     pins = _Pins(ship_lock, targets, workshop, locked=request.locked)
     tool_requires = _tool_requires(installer, lock, project)
-    tool = pins.take(tool_requires) if tool_requires else None
+    tool = pins.take(tool_requires, _KNOWN_BAD.get(installer, ())) if tool_requires else None
     launcher = pins.take(_LAUNCHER) if installer in ("poetry", "pdm") else None
     wheel_tools = pins.take(_WHEEL_TOOLS)
     if pins.lock != planned.lock:
@@ -194,12 +196,13 @@ class _Pins:
         self._workshop = workshop
         self._locked = locked
 
-    def take(self, requires: Sequence[str]) -> PlannedPins:
-        """Return the pins for `requires`, the first of which gives the version."""
-        found = self.lock.tool(requires, self._targets[0].python_minor)
+    def take(self, requires: Sequence[str], within: Sequence[str] = ()) -> PlannedPins:
+        """Return the pins for `requires`, the first of which gives the version, `within` these limits."""
+        wanted = (*requires, *within)
+        found = self.lock.tool(wanted, self._targets[0].python_minor)
         if found is None:
             self._workshop.progress.said(f"pinning {', '.join(requires)}")
-            found = pin_tools(requires, self._targets, self._workshop.project, self._workshop.builder)
+            found = pin_tools(wanted, self._targets, self._workshop.project, self._workshop.builder)
             others = tuple(item for item in self.lock.tools if _first(item.requires) != _first(requires))
             self.lock = replace(self.lock, tools=(*others, found))
         name = _first(requires)

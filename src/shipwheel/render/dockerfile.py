@@ -8,6 +8,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
 from shipwheel.plan.model import BuildPlan, DockerfilePlan, PlannedPins
 from shipwheel.render.installers import Words, installer_words
 from shipwheel.render.text import own_region, shell_quote
@@ -82,7 +85,7 @@ def _manifests(road: DockerfilePlan) -> list[str]:
     copies = []
     for folder in sorted({posixpath.dirname(path) for path in road.manifests}):
         names = [path for path in road.manifests if posixpath.dirname(path) == folder]
-        copies.append(f"COPY {' '.join(names)} {posixpath.join('/context', folder)}/")
+        copies.append(f"COPY {' '.join(names)} {posixpath.join('/context', folder).rstrip('/')}/")
     return [
         *_title("manifests", "what of pyproject.toml and the lock affects installation, and nothing else"),
         "# A new version, description or tool setting ends here: what follows sees no difference.",
@@ -101,7 +104,7 @@ def _builder(road: DockerfilePlan, words: Words) -> list[str]:
         *words.arguments,
         "ENV VIRTUAL_ENV=${WORKDIR}/.venv \\",
         *(f"    {name}={value} \\" for name, value in words.environment),
-        "    PATH=/opt/pipx/bin:${WORKDIR}/.venv/bin:$PATH",
+        "    PATH=/opt/pipx/bin:$PATH",
         *_script("with_secrets.sh", "/usr/local/bin/with-secrets", "chmod 755 /usr/local/bin/with-secrets"),
         *_script("compile.py", "/opt/compile.py"),
         *_script("install.py", "/opt/install.py"),
@@ -112,26 +115,16 @@ def _builder(road: DockerfilePlan, words: Words) -> list[str]:
     if road.launcher is not None:
         lines += _install_launcher(road, road.launcher, words)
     elif road.tool is not None:
-        version = f"{words.version_argument}"
-        lines += _install_pins(
-            road.tool,
-            "/opt/tool.txt",
-            f"{_pip()} --requirement /opt/tool.txt",
-            f'if [ "${{{version}}}" != "{road.tool.version}" ]; then '
-            f'echo "{road.installer}==${{{version}}}" > /opt/tool.txt; fi',
-        )
+        version, file = words.version_argument, "/opt/tool.txt"
+        check = _unless_pinned(version, road.tool.version, road.installer, file)
+        lines += _install_pins(road.tool, file, f"{check} \\\n && {_pip_install('/opt/pipx', file)}")
     lines += _install_pins(
-        road.wheel_tools,
-        "/opt/wheel-tools.txt",
-        f"{_pip()} --target /opt/wheel-tools --require-hashes --requirement /opt/wheel-tools.txt",
+        road.wheel_tools, "/opt/wheel-tools.txt", _pip_install("/opt/wheel-tools", "/opt/wheel-tools.txt")
     )
     for number, system_pins in enumerate(road.build_systems):
         lines.append(f"# What builds wheels: {', '.join(system_pins.requires)}.")
-        lines += _install_pins(
-            system_pins,
-            f"/opt/build-{number}.txt",
-            f"{_pip()} --target /opt/build-{number} --require-hashes --requirement /opt/build-{number}.txt",
-        )
+        file = f"/opt/build-{number}.txt"
+        lines += _install_pins(system_pins, file, _pip_install(f"/opt/build-{number}", file))
     lines.append(_run('python3 -m venv --without-pip "$VIRTUAL_ENV"'))
     return [*lines, *own_region("builder")]
 
@@ -139,28 +132,33 @@ def _builder(road: DockerfilePlan, words: Words) -> list[str]:
 def _install_launcher(road: DockerfilePlan, launcher: PlannedPins, words: Words) -> list[str]:
     """pipx by pip, and the tool by pipx: with hashes for the versions that were pinned, without for others."""
     assert road.tool is not None
-    version, name, plugins = words.version_argument, road.installer, " ".join(road.tool.requires[1:])
+    version, name = words.version_argument, road.installer
+    plugins = " ".join(_pinned(plugin, road.tool) for plugin in road.tool.requires[1:])
     spec = f'"{name}==${{{version}}}"'
-    hashed = f'with-secrets pipx install --pip-args="--require-hashes --constraint /opt/tool.txt" {spec}'
-    plain = f"with-secrets pipx install {spec}"
+    pipx = "PYTHONPATH=/opt/pipx/lib with-secrets python3 -m pipx"
+    hashes = '--pip-args="--require-hashes --constraint /opt/tool.txt"'
+    hashed, plain = f"{pipx} install {hashes} {spec}", f"{pipx} install {spec}"
     if plugins:
-        hashed += f' && with-secrets pipx inject --pip-args="--require-hashes --constraint /opt/tool.txt" {name} {plugins}'
-        plain += f" && with-secrets pipx inject {name} {plugins}"
+        hashed += f" && {pipx} inject {hashes} {name} {plugins}"
+        plain += f" && {pipx} inject {name} {plugins}"
+    check = _unless_pinned("PIPX_VERSION", launcher.version, "pipx[uv]", "/opt/pipx.txt")
     return [
         *_install_pins(
-            launcher,
-            "/opt/pipx.txt",
-            f"{_pip()} --requirement /opt/pipx.txt",
-            f'if [ "${{PIPX_VERSION}}" != "{launcher.version}" ]; then '
-            'echo "pipx[uv]==${PIPX_VERSION}" > /opt/pipx.txt; fi',
+            launcher, "/opt/pipx.txt", f"{check} \\\n && {_pip_install('/opt/pipx/lib', '/opt/pipx.txt')}"
         ),
         *_install_pins(
             road.tool,
             "/opt/tool.txt",
-            f'if [ "${{{version}}}" = "{road.tool.version}" ]; then {hashed}; else {plain}; fi',
+            f'if [ "${{{version}}}" = "{road.tool.version}" ]; then \\\n      {hashed}; \\\n'
+            f"    else {plain}; fi",
             mounts=("--mount=type=cache,target=/root/.cache/uv",),
         ),
     ]
+
+
+def _pinned(requirement: str, pins: PlannedPins) -> str:
+    name = canonicalize_name(Requirement(requirement).name)
+    return next(line.split(" ")[0] for line in pins.requirements if line.startswith(f"{name}=="))
 
 
 def _app_pre(words: Words, road: DockerfilePlan) -> list[str]:
@@ -212,10 +210,10 @@ def _app(plan: BuildPlan, road: DockerfilePlan) -> list[str]:
     lines += [
         *_script("remove_installers.py", "/tmp/remove.py", "python3 /tmp/remove.py", "rm /tmp/remove.py"),
         _run(*_add_user("/usr/sbin/nologin")),
-        "COPY --from=app-pre ${WORKDIR}/.venv ${WORKDIR}/.venv",
-        "COPY --from=project /project/ /",
         *_environment(plan),
         "WORKDIR ${WORKDIR}",
+        "COPY --from=app-pre ${WORKDIR}/.venv ${WORKDIR}/.venv",
+        "COPY --from=project /project/ /",
     ]
     lines += [f"EXPOSE {port}" for port in plan.ports.value or ()]
     if plan.volumes.value:
@@ -273,6 +271,7 @@ def _dev(plan: BuildPlan, road: DockerfilePlan, words: Words) -> list[str]:
         f"ENV LOCK_FILES={locks} \\",
         f"    INSTALL_COMMAND={_double(words.development)} \\",
         "    HOME=/home/${USERNAME} \\",
+        "    PATH=${WORKDIR}/.venv/bin:$PATH \\",
         *(["    PYTHONPATH=${WORKDIR} \\"] if plan.mode == "source" else []),
         "    PYTHONUNBUFFERED=1",
         "# Whoever owns the folders may replace what is in them; changing the files would double the image.",
@@ -313,18 +312,23 @@ def _install_member(build_system: int | None, mode: str, folder: str, into: str)
 
 
 def _install_pins(
-    pins: PlannedPins, file: str, install: str, before: str = "", mounts: Sequence[str] = (_PIP_CACHE,)
+    pins: PlannedPins, file: str, install: str, *, mounts: Sequence[str] = (_PIP_CACHE,)
 ) -> list[str]:
-    written = _written(pins.requirements, file)
-    steps = [written, *([before] if before else []), install]
-    return [_run(*steps, mounts=(*mounts, *_SECRETS))]
+    """Two steps: the list of what is pinned would drown the message of an installation that fails."""
+    return [_run(_written(pins.requirements, file)), _run(install, mounts=(*mounts, *_SECRETS))]
 
 
-def _pip() -> str:
+def _pip_install(folder: str, file: str, *, compiled: bool = True) -> str:
+    # Into a folder of its own: a base image's Python may be the distribution's, which pip must not change.
     return (
-        "with-secrets python3 -m pip install --quiet --no-compile --no-deps --root-user-action=ignore "
-        "--break-system-packages --disable-pip-version-check"
+        "with-secrets python3 -m pip install --quiet --disable-pip-version-check "
+        f"{'' if compiled else '--no-compile '}--root-user-action=ignore --target {folder} --requirement {file}"
     )
+
+
+def _unless_pinned(version: str, pinned: str, requirement: str, file: str) -> str:
+    """Another version than the pinned one comes without hashes, for nobody has looked them up."""
+    return f'if [ "${{{version}}}" != "{pinned}" ]; then echo "{requirement}==${{{version}}}" > {file}; fi'
 
 
 def _apt_run(packages: Iterable[str]) -> str:
@@ -349,6 +353,8 @@ def _sudoer(road: DockerfilePlan) -> list[str]:
     if not road.sudo:
         return []
     return [
+        # sudo wants an account that has a password entry, if only one that nothing matches.
+        'echo "${USERNAME}:*:19000:0:99999:7:::" >> /etc/shadow',
         'echo "${USERNAME} ALL=(root) NOPASSWD:ALL" > /etc/sudoers.d/dev',
         "chmod 440 /etc/sudoers.d/dev",
     ]
