@@ -17,6 +17,7 @@ from typing import Any, Final
 
 import msgspec
 import tomli
+from packaging.version import InvalidVersion, Version
 
 from shipwheel.base.model import Base, DebianBase, ImageBase
 from shipwheel.errors import HostError, LockError
@@ -98,6 +99,8 @@ def read_lockfile(path: Path) -> ShipwheelLock | None:
             base = msgspec.convert(plain["base"], DebianBase)
         else:
             base = msgspec.convert(plain.get("base"), ImageBase)
+        for item in base.platforms:
+            Version(item.python)
         return ShipwheelLock(
             base=base,
             build_systems=msgspec.convert(plain.get("build_systems", ()), tuple[BuildSystem, ...]),
@@ -108,7 +111,7 @@ def read_lockfile(path: Path) -> ShipwheelLock | None:
             tools=msgspec.convert(plain.get("tools", ()), tuple[ToolPins, ...]),
             image=msgspec.convert(plain.get("image"), PinnedImage | None),
         )
-    except (msgspec.ValidationError, AttributeError) as error:
+    except (msgspec.ValidationError, AttributeError, InvalidVersion) as error:
         raise LockError(
             "bad-shipwheel-lock", str(error), place=str(path), hint="write it anew: shipwheel lock"
         ) from error
@@ -151,7 +154,12 @@ def write_lockfile(path: Path, lock: ShipwheelLock) -> None:
         finally:
             staged.unlink(missing_ok=True)
     except OSError as error:
-        raise HostError("cannot-write", f"cannot be written: {error.strerror}", place=str(path)) from error
+        raise HostError(
+            "cannot-write",
+            f"cannot be written: {error.strerror}",
+            place=str(path),
+            hint="write it where the project can be written to, and keep it in version control: shipwheel lock",
+        ) from error
 
 
 def _to_toml(value: Any) -> Any:

@@ -16,7 +16,7 @@ from shipwheel.base.model import (
     ImagePlatform,
     Omission,
 )
-from shipwheel.errors import HostError
+from shipwheel.errors import HostError, LockError
 from shipwheel.lockfile import ShipwheelLock, read_lockfile, render_lockfile, write_lockfile
 from shipwheel.wheel.pins import BuildPin, BuildSystem
 
@@ -111,3 +111,13 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
 
     assert caught.value.code == "cannot-write"
     assert not path.parent.exists()
+
+
+def test_a_python_version_that_is_none_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "shipwheel.lock"
+    path.write_text(render_lockfile(ShipwheelLock(base=DEBIAN)).replace('"3.13.5"', '"**"'))
+
+    with pytest.raises(LockError) as caught:
+        read_lockfile(path)
+
+    assert caught.value.problems[0].code == "bad-shipwheel-lock"
