@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING, Final
 from shipwheel.cache import Cache
 from shipwheel.cli.console import open_console
 from shipwheel.cli.options import add_selection, make_request, open_workshop
+from shipwheel.engine.probe import Completed, probe
+from shipwheel.engine.spec import Runner
 from shipwheel.errors import UsageError
 from shipwheel.oci.files import new_file
 from shipwheel.oci.model import Platform
@@ -62,6 +64,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=("error", "warning", "note", "never"),
         help="the least that makes exit code 1 (default: as configured, else error)",
     )
+    parser.add_argument(
+        "--run",
+        action="store_true",
+        help="run the image: import every module, start every command, start and stop the program",
+    )
+    parser.add_argument("--runner", metavar="NAME", help="docker, podman, bwrap, runc or unshare")
     parser.add_argument("--only", action="append", default=[], metavar="CODE", help="these rules alone")
     parser.add_argument("--all", action="store_true", help="show all places of every finding")
     parser.add_argument("--rules", action="store_true", help="list the rules and check nothing")
@@ -101,6 +109,7 @@ def run(options: argparse.Namespace) -> int:
                     project=project,
                     lock=lock,
                     settings=settings,
+                    machine=_machine(options, target.image, progress),
                     only=frozenset(word for words in options.only for word in words.split(",") if word),
                 )
             )
@@ -183,6 +192,29 @@ def _open(options: argparse.Namespace, project: Project | None, progress: Progre
         wanted = _platform(options.platform)
         image = opened.image_for(wanted, default=default_platform())
         yield _Target(image=image, name=options.target)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Machine:
+    """Runs commands in the image with a runner."""
+
+    image: Image
+    runner: Runner
+
+    def probe(self, argv: Sequence[str], *, uid: int | None, timeout: float) -> Completed:
+        """Run `argv`; see `verify.live.Machine`."""
+        return probe(self.image, argv, runner=self.runner, uid=uid, timeout=timeout)
+
+
+def _machine(options: argparse.Namespace, image: Image | LoadedImage, progress: Progress) -> _Machine | None:
+    if not options.run and options.runner is None:
+        return None
+    from shipwheel.engine.detect import find_runner
+    from shipwheel.oci.read import LoadedImage
+
+    runner = find_runner(os.environ, options.runner, cache=Cache.default(os.environ))
+    progress.said(f"running the image with {runner.name}")
+    return _Machine(image=image.image if isinstance(image, LoadedImage) else image, runner=runner)
 
 
 def _platform(words: list[str] | None) -> Platform | None:

@@ -16,7 +16,7 @@ from shipwheel.oci.model import Image
 from shipwheel.oci.read import LoadedImage
 from shipwheel.project.model import Project
 from shipwheel.project.settings import CheckSettings, IgnoreSettings
-from shipwheel.verify import fast, flexible, small, stable
+from shipwheel.verify import fast, flexible, live, small, stable
 from shipwheel.verify.evidence import CHECK_LIMITS, collect
 from shipwheel.verify.installed import Installed, find_installed
 from shipwheel.verify.model import (
@@ -54,7 +54,7 @@ CHAPTERS: Final = (
 # Every rule, by promise and then as the modules have them.
 RULES: Final = tuple(
     sorted(
-        (rule for chapter in CHAPTERS for rule in chapter.rules),
+        (*(rule for chapter in CHAPTERS for rule in chapter.rules), *live.RULES),
         key=lambda rule: PROMISES.index(rule.promise),
     )
 )
@@ -64,7 +64,8 @@ RULES: Final = tuple(
 class Question:
     """What to check and against what. `name` is how the user called the image; `only` are codes of rules.
 
-    `project` and `lock` make more rules possible; without them those are reported as not checked.
+    `project` and `lock` make more rules possible, and so does `machine`, which runs the image; without
+    them those rules are reported as not checked.
     """
 
     image: Image | LoadedImage
@@ -74,6 +75,7 @@ class Question:
     settings: CheckSettings = field(default_factory=CheckSettings)
     only: frozenset[str] = frozenset()
     limits: Limits = CHECK_LIMITS
+    machine: live.Machine | None = None
 
 
 def check_image(question: Question) -> Report:
@@ -85,6 +87,7 @@ def check_image(question: Question) -> Report:
     _check_codes(question)
     subject = make_subject(question)
     results = [result for chapter in CHAPTERS for result in chapter.check(subject)]
+    results += live.check(subject, question.machine)
     if question.only:
         results = [result for result in results if result.rule.code in question.only]
     findings: list[Finding] = []

@@ -83,7 +83,7 @@ _CACHES: Final = re.compile(
     r"""
       (?:root|home/[^/]+)/\.cache/(?:pip|uv|pypoetry|pdm|pipenv|npm|yarn|conda|ruff|mypy|pre-commit)/.*
     | (?:root|home/[^/]+)/\.(?:npm|cargo/registry|rustup|gradle|m2)/.*
-    | root/\.cache/.* | var/cache/(?:apt|apk|yum|dnf|debconf)/.* | var/lib/apt/lists/.+ | etc/apk/cache/.*
+    | root/\.cache/.* | var/cache/(?:apt|apk|yum|dnf)/.* | var/lib/apt/lists/.+ | etc/apk/cache/.*
     | opt/conda/pkgs/.* | (?:.*/)?\.(?:mypy|ruff|pytest)_cache/.*
     """,
     re.VERBOSE,

@@ -42,7 +42,7 @@ class Subject:
         return Place(
             path=f"/{path}",
             layer=node.layer,
-            size=node.size if size else None,
+            size=node.size if size and node.kind == "file" else None,
             package=None if owner is None else f"{owner.name} {owner.version}",
             detail=detail,
         )

@@ -89,7 +89,7 @@ def _check_records(subject: Subject) -> Iterator[Result]:
     bare = [
         Place(path=f"/{item.info}", package=_title(item))
         for item in subject.installed.distributions
-        if item.rows is None and item.info.endswith(".dist-info")
+        if item.rows is None and item.info.endswith(".dist-info") and not is_of_system(item)
     ]
     for rule, places in (
         (CHANGED, changed),
@@ -102,6 +102,11 @@ def _check_records(subject: Subject) -> Iterator[Result]:
             more = f" and {len(packages) - 4} more" if len(packages) > 4 else ""
             message = f"{count(len(places), 'path')} of {', '.join(packages[:4])}{more}"
             yield Finding(rule=rule, message=message, places=sorted(places, key=lambda place: place.path))
+
+
+def is_of_system(item: Distribution) -> bool:
+    """Whether the system's package manager brought it, and answers for it (Debian's dist-packages)."""
+    return item.info.endswith(".egg-info") or item.site.startswith("usr/lib/python3/")
 
 
 def _title(item: Distribution) -> str:
@@ -131,8 +136,8 @@ def _check_lock(subject: Subject) -> Iterator[Result]:
     for item in subject.installed.distributions:
         if item.name in subject.first_party or (item.name in _TOOLS and item.name not in locked):
             continue
-        if item.info.endswith(".egg-info") or item.site.startswith("usr/lib/python3/"):
-            continue  # the system's own
+        if is_of_system(item):
+            continue
         versions = locked.get(item.name)
         if versions is None:
             places.append(Place(path=f"/{item.info}", package=_title(item), detail="not locked"))
