@@ -88,9 +88,10 @@ def split_layers(image: LoadedImage, *, place: str) -> tuple[Sequence[Layer], Se
 
     Raises ImageError `not-rebasable` for an image of other make, and for one that an engine gave out.
     """
-    for number, layer in enumerate(image.layers):
-        if not _of_base(layer) and number:
-            return image.layers[:number], image.layers[number:]
+    layers = image.layers
+    cut = next((number for number, layer in enumerate(layers) if not _of_base(layer)), 0)
+    if cut:
+        return layers[:cut], layers[cut:]
     raise ImageError(
         "not-rebasable",
         "which layers are the base's cannot be told: the image has no layer keys of shipwheel's",
