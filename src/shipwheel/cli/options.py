@@ -131,8 +131,15 @@ def open_workshop(options: argparse.Namespace, project: Project, progress: Progr
 
 
 def project_of(options: argparse.Namespace) -> Project:
-    """Read the project that the words name."""
-    return read_project(Path(options.project))
+    """Read the project that the words name: with `--package`, that member of the workspace there."""
+    project = read_project(Path(options.project))
+    member = getattr(options, "package", None)
+    if member is None or project.name == canonicalize_name(member):
+        return project
+    from shipwheel.project.workspace import find_member
+
+    # Who is no member of a workspace on disk may be a root of the lock all the same: `locks.select` says.
+    return find_member(project, canonicalize_name(member)) or project
 
 
 def _platforms(words: list[str] | None, project: Project) -> tuple[Platform, ...]:

@@ -91,11 +91,19 @@ def render_why(planned: Planned, name: str) -> str:
     lines = [f"{item.name} {item.version or ''} for {planned.plan.platform}", f"  locked in {item.place}"]
     lines += [f"  {chain}" for chain in _chains(item, by_name)]
     lines.append(f"  {item.reason}")
+    wheels = (wheel for layer in planned.plan.layers for wheel in layer.wheels)
+    build = next((wheel.build for wheel in wheels if wheel.name == item.name), None)
+    if build is not None:
+        lines.append(f"  {_BUILDS[build]}")
     if item.alternatives:
         lines.append(f"  not chosen: {', '.join(item.alternatives)}")
     return "\n".join(lines)
 
 
+_BUILDS = {
+    "pure": "built here: it is Python alone, so that one wheel serves every platform",
+    "native": "built here: compiled for the target among the packages of shipwheel.lock's [builder]",
+}
 _MODES = {"wheel": "a wheel", "source": "source, copied"}
 
 

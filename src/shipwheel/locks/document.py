@@ -152,6 +152,10 @@ def without_credentials(url: str) -> str:
     parts = urlsplit(url)
     if "@" not in parts.netloc:
         return url
+    if parts.scheme.endswith("ssh"):
+        # The user says which account is meant, as in git@host; the key is the secret.
+        user = parts.netloc.rpartition("@")[0].partition(":")[0]
+        return urlunsplit(parts._replace(netloc=f"{user}@{parts.netloc.rpartition('@')[2]}"))
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
 

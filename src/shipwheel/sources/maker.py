@@ -71,9 +71,10 @@ def pin_source(
         requires = tuple(tree.back_end.requires)
         system = pin_requirements(requires, index=index, environ=environ)
         if not has_native_code(tree.root, requires):
-            extra = extra_requirements(
-                tree.root, tree.back_end, system, cache=workshop.cache, index=index, environ=environ
-            )
+            with _located(item):
+                extra = extra_requirements(
+                    tree.root, tree.back_end, system, cache=workshop.cache, index=index, environ=environ
+                )
             if extra:
                 system = pin_requirements([*requires, *extra], index=index, environ=environ)
             build = SourceBuild(name=item.name, source=source_id(item.source), requires=system.requires)
@@ -190,13 +191,8 @@ def _build_pure(
     builder = workshop.builder
     env = prepare_environment(system, cache=workshop.cache, index=builder.index, environ=builder.environ)
     with _folder() as into:
-        try:
+        with _located(item):
             built = build_wheel(tree.root, tree.back_end, env, into, environ=builder.environ)
-        except BuildError as error:
-            problem = error.problems[0]
-            raise BuildError(
-                problem.code, f"{_title(item)}: {problem.message}", place=item.place, hint=problem.hint
-            ) from error
         tags = _check_name(item, built)
         if not all(tag.endswith("-none-any") for tag in tags):
             return None
@@ -260,6 +256,17 @@ def _order(item: Selected, tree: SourceTree, system: BuildSystem) -> Order:
 
 def _title(item: Selected) -> str:
     return f"{item.name} {item.version}" if item.version is not None else str(item.name)
+
+
+@contextmanager
+def _located(item: Selected) -> Iterator[None]:
+    """Have errors of building name the package and its place in the lock: the tree is gone when they are read."""
+    try:
+        yield
+    except BuildError as error:
+        problem = error.problems[0]
+        message = f"{_title(item)}: {problem.message}"
+        raise BuildError(problem.code, message, place=item.place, hint=problem.hint) from error
 
 
 @contextmanager

@@ -58,7 +58,8 @@ def fetch_commit(
     if not _COMMIT.fullmatch(commit):
         raise LockError("bad-commit", f"not a full commit: {commit!r}", place=place)
     url = source.url or (root / (source.path or "")).resolve().as_uri()
-    url = url.removeprefix("git+")
+    # `git+file:` goes by both names: urllib knows of no authority in such a scheme.
+    url = re.sub(r"^file:/(?!/)", "file:///", url.removeprefix("git+"))
     key = f"{RECIPE} {redact(url)} {commit}"
     if (kept := cache.folder(key)) is not None:
         return kept
@@ -85,6 +86,10 @@ def fetch_commit(
         if (tree / ".gitmodules").is_file():
             git.run("-C", str(tree), "remote", "add", "origin", redact(url))
             git.run("-C", str(tree), "submodule", "--quiet", "update", "--init", "--recursive")
+            # What leads from a submodule to its repository is no part of the source.
+            for link in sorted(tree.rglob(".git")):
+                if link.is_file():
+                    link.unlink()
         return cache.add_folder(tree, key)
 
 
@@ -119,7 +124,7 @@ class _Git:
         what = "the repository does not have the locked commit" if code == "no-such-commit" else "git failed"
         raise NetworkError(
             code,
-            f"{what}: {' '.join(said.splitlines()[-3:])}",
+            f"{what}: {' '.join(filter(None, said.splitlines()[:5]))}",
             place=f"{redact(self._url)}, {self._place}",
             hint="was it pushed, and can this user read it? `git ls-remote` tells",
         )

@@ -13,7 +13,7 @@ import pytest
 from helpers.tiny_base import add_base
 from helpers.tools import missing
 from shipwheel.testing.index import FakeIndex
-from shipwheel.testing.wheels import make_sdist, make_wheel
+from shipwheel.testing.wheels import make_wheel
 
 from .conftest import Bench
 
@@ -80,12 +80,6 @@ def test_a_wheel_for_other_platforms_names_those(bench: Bench) -> None:
     assert "fast 1.0" in message
     assert "win_amd64" in message
     assert "poetry.lock [package.fast]" in message
-
-
-def test_what_has_only_an_sdist_is_refused(bench: Bench) -> None:
-    project = bench.project(["fast"], wheels=[make_sdist("fast", "1.0")])
-
-    assert "fast" in bench.fails("build", project, code="sdist-only", exit_code=7)
 
 
 def test_an_unknown_group_names_the_ones_there_are(bench: Bench) -> None:
