@@ -98,17 +98,20 @@ def push_blobs(
     uploader = Uploader(client=client, repository=repository, sources=sources, on_bytes=on_bytes, stop=stop)
     # The largest first: the last one to end is then a small one.
     ordered = sorted(blobs, key=lambda item: (-item[0].size, item[0].digest))
-    with ThreadPoolExecutor(max_workers=max(1, jobs), thread_name_prefix="push") as pool:
-        futures: dict[Digest, Future[Outcome]] = {}
-        try:
-            for descriptor, blob in ordered:
-                futures[descriptor.digest] = pool.submit(uploader.ensure, descriptor, blob)
-            wait(futures.values(), return_when=FIRST_EXCEPTION)
-        finally:
-            # Also when it was Ctrl-C that ended the waiting.
-            if not all(future.done() and future.exception() is None for future in futures.values()):
-                stop.set()
-                pool.shutdown(wait=True, cancel_futures=True)
+    pool = ThreadPoolExecutor(max_workers=max(1, jobs), thread_name_prefix="push")
+    futures: dict[Digest, Future[Outcome]] = {}
+    try:
+        for descriptor, blob in ordered:
+            futures[descriptor.digest] = pool.submit(uploader.ensure, descriptor, blob)
+        wait(futures.values(), return_when=FIRST_EXCEPTION)
+    except BaseException:
+        # Ctrl-C: nobody waits for a thread that waits to try again.
+        stop.set()
+        pool.shutdown(wait=False, cancel_futures=True)
+        raise
+    if not all(future.done() and future.exception() is None for future in futures.values()):
+        stop.set()
+    pool.shutdown(wait=True, cancel_futures=stop.is_set())
     failed = [
         error
         for future in futures.values()
