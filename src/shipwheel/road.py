@@ -16,8 +16,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
-from packaging.pylock import PackageDirectory
-
 from shipwheel.assemble.workshop import Workshop
 from shipwheel.base.debian.suites import suite_named
 from shipwheel.base.model import DebianBase, ImageBase
@@ -117,20 +115,19 @@ def _installer(kind: LockKind, path: Path, planned: Planned, project: Project) -
             place=str(path),
             hint="`shipwheel build` makes the image without one",
         )
-    local = [item for item in planned.selected if isinstance(item.source, PackageDirectory)]
-    if local and installer in ("pdm", "pip"):
-        problems = [
-            Problem(
-                code="dockerfile-path-dependency",
-                message=f"{installer} cannot leave out the path dependency {item.name}, so no layer is its own",
-                place=item.place,
-                hint="`shipwheel build` makes the image without a Dockerfile; or lock with uv or Poetry",
-            )
-            for item in local
-            if (project.root / item.source.path).resolve() != project.root.resolve()  # type: ignore[union-attr]
-        ]
-        if problems:
-            raise ProjectError.of(problems)
+    others = [member for member in planned.members if member.root != project.root]
+    if others and installer in ("pdm", "pip"):
+        raise ProjectError.of(
+            [
+                Problem(
+                    code="dockerfile-path-dependency",
+                    message=f"{installer} cannot leave out the path dependency {member.title}: no layer could be its own",
+                    place=str(path),
+                    hint="`shipwheel build` makes the image without a Dockerfile; or lock with uv or Poetry",
+                )
+                for member in others
+            ]
+        )
     return installer
 
 

@@ -13,6 +13,7 @@ from dataclasses import asdict
 from typing import Any, TextIO
 
 from shipwheel.cli.console import human_size, open_console
+from shipwheel.cli.engine_build import add_engine, refuse_without_engine, run_engine
 from shipwheel.cli.options import (
     add_project,
     add_selection,
@@ -24,6 +25,10 @@ from shipwheel.cli.options import (
 from shipwheel.pipeline import Built, build
 from shipwheel.progress import Progress
 from shipwheel.ship.push import PushReport
+
+
+# Words after -- are for the engine's own build command.
+PASSES_ON = True
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -46,10 +51,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_shipping(parser)
     parser.add_argument("--json", action="store_true", help="print what was built as JSON")
     add_selection(parser)
+    add_engine(parser)
 
 
 def run(options: argparse.Namespace) -> int:
     """Build and print."""
+    if options.engine is not None:
+        return run_engine(options, os.environ)
+    refuse_without_engine(options)
     project = project_of(options)
     request = make_request(options, project, os.environ)
     to_stdout = request.output is not None and request.output.path == "-"

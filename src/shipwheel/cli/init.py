@@ -38,6 +38,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Write, check or show."""
+    return write_files(options)
+
+
+def write_files(options: argparse.Namespace, *, leave_out: Sequence[str] = ()) -> int:
+    """Write, check or show all files but those whose paths are in `leave_out`."""
     from shipwheel.render.files import render_files
     from shipwheel.road import plan_dockerfile
 
@@ -47,7 +52,11 @@ def run(options: argparse.Namespace) -> int:
         plan = plan_dockerfile(request, open_workshop(options, project, progress), unpinned=options.unpinned)
         for hint in plan.hints:
             progress.said(f"hint: {hint}")
-    changes = [read_change(project.root, file.path, file.text) for file in render_files(plan)]
+    changes = [
+        read_change(project.root, file.path, file.text)
+        for file in render_files(plan)
+        if file.path not in leave_out
+    ]
     if options.diff or options.check:
         sys.stdout.write("".join(change.diff() for change in changes))
         return refuse_drift(changes) if options.check else 0

@@ -28,6 +28,8 @@ COMMANDS: Final = {
     "run": "build the image if needed and run it",
     "check": "check an image: secure, small, fast, flexible, stable; with evidence",
     "init": "write Dockerfile, compose.yaml, dev container and bake file",
+    "dev": "work in the dev stage: up, shell, run, down",
+    "devcontainer": "write the dev container's files alone",
     "plan": "show what the image will be, and why",
     "lock": "write shipwheel.lock: base and build tools by hash",
     "tags": "print the tags that the image gets",
@@ -109,7 +111,7 @@ def _run(words: list[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    lines = "\n".join(f"  {name:<8}{what}" for name, what in COMMANDS.items())
+    lines = "\n".join(f"  {name:<13}{what}" for name, what in COMMANDS.items())
     parser = argparse.ArgumentParser(
         prog="shipwheel",
         description="From pyproject.toml and a lock file to a container image.",

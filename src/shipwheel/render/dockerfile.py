@@ -41,7 +41,7 @@ def render_dockerfile(plan: BuildPlan) -> str:
         _manifests(road),
         _builder(road, words),
         _app_pre(words, road),
-        _project(plan, road),
+        _project(road),
         _app(plan, road),
         _dev(plan, road, words),
         _test(road),
@@ -131,7 +131,8 @@ def _builder(road: DockerfilePlan, words: Words) -> list[str]:
 
 def _install_launcher(road: DockerfilePlan, launcher: PlannedPins, words: Words) -> list[str]:
     """pipx by pip, and the tool by pipx: with hashes for the versions that were pinned, without for others."""
-    assert road.tool is not None
+    if road.tool is None:
+        raise ValueError("a launcher without a tool")
     version, name = words.version_argument, road.installer
     plugins = " ".join(_pinned(plugin, road.tool) for plugin in road.tool.requires[1:])
     spec = f'"{name}==${{{version}}}"'
@@ -176,7 +177,7 @@ def _app_pre(words: Words, road: DockerfilePlan) -> list[str]:
     ]
 
 
-def _project(plan: BuildPlan, road: DockerfilePlan) -> list[str]:
+def _project(road: DockerfilePlan) -> list[str]:
     lines = [
         *_title("project", "the project itself, as it will lie in the image"),
         "FROM builder AS project",
@@ -208,7 +209,7 @@ def _app(plan: BuildPlan, road: DockerfilePlan) -> list[str]:
     if road.packages:
         lines.append(_apt_run(road.packages))
     lines += [
-        *_script("remove_installers.py", "/tmp/remove.py", "python3 /tmp/remove.py", "rm /tmp/remove.py"),
+        *_script("remove_installers.py", "/opt/remove.py", "python3 /opt/remove.py", "rm /opt/remove.py"),
         _run(*_add_user("/usr/sbin/nologin")),
         *_environment(plan),
         "WORKDIR ${WORKDIR}",
@@ -336,15 +337,21 @@ def _apt_run(packages: Iterable[str]) -> str:
 
 
 def _add_user(shell: str) -> list[str]:
-    return [
-        'taken=$(getent passwd "${USER_UID}" || true)',
+    check = (
         'if [ -n "$taken" ] && [ "${USER_UID}" != 0 ]; then '
         'echo "error: USER_UID ${USER_UID} is taken in the base image by ${taken%%:*}; '
-        'choose another one: --build-arg USER_UID=" >&2; exit 1; fi',
-        'getent group "${USER_GID}" > /dev/null || echo "${USERNAME}:x:${USER_GID}:" >> /etc/group',
-        # By hand: useradd also writes the day, a log and back-ups, which differ from build to build.
+        'choose another one: --build-arg USER_UID=" >&2; exit 1; fi'
+    )
+    # By hand: useradd also writes the day, a log and back-ups, which differ from build to build.
+    add = (
         'if [ -z "$taken" ]; then echo "${USERNAME}:x:${USER_UID}:${USER_GID}::/home/${USERNAME}:'
-        f'{shell}" >> /etc/passwd; fi',
+        f'{shell}" >> /etc/passwd; fi'
+    )
+    return [
+        'taken=$(getent passwd "${USER_UID}" || true)',
+        check,
+        'getent group "${USER_GID}" > /dev/null || echo "${USERNAME}:x:${USER_GID}:" >> /etc/group',
+        add,
         'install -d -m 750 -o "${USER_UID}" -g "${USER_GID}" "/home/${USERNAME}"',
     ]
 

@@ -8,9 +8,9 @@ from typing import Final
 
 _OWN: Final = re.compile(
     r"^(?P<open>[ ]*(?:#|//) <own (?P<name>[\w-]+)>.*\n)(?P<body>(?:.*\n)*?)(?P<close>[ ]*(?:#|//) </own>.*\n)",
-    re.M,
+    re.MULTILINE,
 )
-_SEAL: Final = re.compile(r"^(?:#|//) sealed (?P<hash>[0-9a-f]{16})\n", re.M)
+_SEAL: Final = re.compile(r"^(?:#|//) sealed (?P<hash>[0-9a-f]{16})\n", re.MULTILINE)
 EXPLAINED: Final = (
     "Written by `shipwheel init`; it needs no shipwheel. Lines between <own …> and </own> are yours: they are",
     "kept when the file is written again. `shipwheel init --check` tells when the rest no longer fits the project.",

@@ -49,7 +49,8 @@ def _pins(document: dict[str, Any], targets: Sequence[Target], project: Project)
     found: dict[tuple[str, str], set[str]] = {}
     for target in targets:
         for item in select_packages(lock, target):
-            assert isinstance(item.source, PackageWheel | PackageSdist)
+            if not isinstance(item.source, PackageWheel | PackageSdist):
+                raise TypeError(f"not from an index: {item.source!r}")
             hashes = found.setdefault((str(item.name), str(item.version)), set())
             hashes.add(f"sha256:{item.source.hashes['sha256']}")
     return tuple(

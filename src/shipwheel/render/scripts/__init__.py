@@ -1,4 +1,4 @@
 """Programs that the Dockerfile carries, as they run in it. Nothing imports them; `dockerfile` reads their text.
 
-They need Python 3.9 alone, and hold no single quote: the Dockerfile quotes each line with those.
+They need Python 3.9 and what is named on their first lines, nothing of ours.
 """

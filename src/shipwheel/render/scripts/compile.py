@@ -11,7 +11,8 @@ import sys
 VENV, CACHE = map(pathlib.Path, sys.argv[1:])
 
 
-def compile_file(path):
+def compile_file(path: pathlib.Path) -> None:
+    """Put the bytecode of one file beside it."""
     target = pathlib.Path(importlib.util.cache_from_source(str(path)))
     key = hashlib.sha256(f"{sys.version}\0{path}\0".encode() + path.read_bytes()).hexdigest()
     kept = CACHE / key
@@ -28,7 +29,8 @@ def compile_file(path):
         half.replace(kept)
 
 
-def main():
+def main() -> None:
+    """Compile every file, on all processors."""
     os.umask(0o022)
     sources = sorted(VENV.glob("lib/**/*.py"))
     with concurrent.futures.ProcessPoolExecutor() as pool:

@@ -5,6 +5,7 @@ import os
 import pathlib
 import shutil
 import sys
+from typing import List
 
 LEFT_OUT = (
     "shipwheel.lock", "poetry.lock", "uv.lock", "pdm.lock", "Pipfile*", "pylock*.toml", "requirements*.txt",
@@ -13,16 +14,17 @@ LEFT_OUT = (
 )  # fmt: skip
 
 
-def main(source, target):
+def main(source: str, target: str) -> None:
+    """Copy the folder `source` to `target`."""
     root = pathlib.Path(source)
 
-    def unwanted(folder, names):
+    def unwanted(folder: str, names: List[str]) -> List[str]:
         top = pathlib.Path(folder) == root
         return [name for name in names if top and any(fnmatch.fnmatch(name, one) for one in LEFT_OUT)]
 
     shutil.copytree(root, target, ignore=unwanted, symlinks=True, dirs_exist_ok=True)
     for folder, _, names in os.walk(target):
-        os.chmod(folder, 0o755)
+        pathlib.Path(folder).chmod(0o755)
         for name in names:
             path = pathlib.Path(folder, name)
             if not path.is_symlink():

@@ -8,19 +8,18 @@ import py_compile
 import sys
 import sysconfig
 import tempfile
+from typing import Any
 
 from installer import install
 from installer.destinations import SchemeDictionaryDestination
 from installer.sources import WheelFile
 
-try:
-    import tomllib
-except ModuleNotFoundError:
-    import tomli as tomllib
+TOML = importlib.import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
 
 
-def back_end(folder):
-    system = tomllib.loads((folder / "pyproject.toml").read_text("utf-8")).get("build-system", {})
+def back_end(folder: pathlib.Path) -> Any:
+    """Return the build back-end that the project names (PEP 517)."""
+    system = TOML.loads((folder / "pyproject.toml").read_text("utf-8")).get("build-system", {})
     sys.path[:0] = [str(folder / path) for path in system.get("backend-path", ())]
     module, _, attributes = system.get("build-backend", "setuptools.build_meta:__legacy__").partition(":")
     found = importlib.import_module(module)
@@ -29,7 +28,8 @@ def back_end(folder):
     return found
 
 
-def main(mode, folder, destdir):
+def main(mode: str, folder: str, destdir: str) -> None:
+    """Install the project in `folder` below `destdir`; `mode` is wheel or editable."""
     os.umask(0o022)
     os.chdir(folder)
     builder = back_end(pathlib.Path(folder))

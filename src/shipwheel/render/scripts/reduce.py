@@ -1,25 +1,25 @@
 """Write what of the manifests affects installation: no other edit of them touches the layers above."""
 
+import importlib
 import json
 import pathlib
 import re
 import sys
+from typing import Any, Dict, Tuple
 
-try:
-    import tomllib
-except ModuleNotFoundError:
-    from pip._vendor import tomli as tomllib
-
+TOML = importlib.import_module("tomllib" if sys.version_info >= (3, 11) else "pip._vendor.tomli")
 PROJECT = ("name", "requires-python", "dependencies", "optional-dependencies")
 POETRY = ("dependencies", "group", "source", "extras", "dev-dependencies", "requires-plugins")
 
 
-def pick(table, keys):
+def pick(table: Dict[str, Any], keys: Tuple[str, ...]) -> Dict[str, Any]:
+    """Return what the table has of the keys."""
     return {key: table[key] for key in keys if key in table}
 
 
-def pyproject(text):
-    data = tomllib.loads(text)
+def pyproject(text: str) -> str:
+    """Return a pyproject.toml that installs the same, and whose lock is as fresh or stale."""
+    data = TOML.loads(text)
     tool = data.get("tool", {})
     kept = pick(data, ("build-system", "dependency-groups"))
     if "project" in data:
@@ -36,7 +36,8 @@ def pyproject(text):
     return "".join(f"{json.dumps(key)} = {toml(value)}\n" for key, value in {**kept, "tool": tools}.items())
 
 
-def toml(value):
+def toml(value: Any) -> str:
+    """Return the value as TOML, tables inline."""
     if isinstance(value, dict):
         return "{" + ", ".join(f"{toml(str(key))} = {toml(item)}" for key, item in value.items()) + "}"
     if isinstance(value, list):
@@ -47,7 +48,8 @@ def toml(value):
     )
 
 
-def uv_lock(text):
+def uv_lock(text: str) -> str:
+    """Return a uv.lock that knows no version of the projects whose source is here."""
     head, *packages = re.split(r"(?m)^(?=\[\[package\]\]$)", text)
     local = re.compile(r"(?m)^source = \{ (editable|virtual|directory) = ")
     version = re.compile(r"(?m)^version = .*$")
@@ -55,7 +57,8 @@ def uv_lock(text):
     return head + "".join(parts)
 
 
-def main(source, target, *names):
+def main(source: str, target: str, *names: str) -> None:
+    """Reduce the files `names` below `source` into `target`."""
     for name in names:
         text = (pathlib.Path(source) / name).read_text("utf-8")
         if name.endswith("pyproject.toml"):

@@ -8,7 +8,7 @@ import sysconfig
 
 for name in ("pip", "ensurepip", "setuptools", "wheel"):
     found = importlib.util.find_spec(name)
-    for place in found.submodule_search_locations if found else ():
+    for place in (found and found.submodule_search_locations) or ():
         shutil.rmtree(place)
         for left in pathlib.Path(place).parent.glob(f"{name}-*-info"):
             shutil.rmtree(left)

@@ -1,0 +1,253 @@
+"""Build a Dockerfile with docker, buildx, podman or buildah: the words for each, and what became of it.
+
+Progress passes through to standard error as the engine writes it. Knows nothing of plans: `road` does.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, Literal, TextIO
+
+from shipwheel.errors import BuildError, HostError, UsageError
+
+BuildEngine = Literal["docker", "buildx", "podman", "buildah"]
+BUILD_ENGINES: Final[tuple[BuildEngine, ...]] = ("docker", "buildx", "podman", "buildah")
+# The first that know secrets and cache mounts as the Dockerfile writes them.
+_OLDEST: Final = {"docker": (23, 0), "podman": (4, 0), "buildah": (1, 24)}
+_STAGE: Final = re.compile(r"(?im)^FROM\s+(?:--\S+\s+)*\S+\s+AS\s+(\S+)")
+# BuildKit's summary of the failed step, `#7 ERROR` before it, and the steps that Buildah announces.
+_FAILED: Final = re.compile(r"^ > \[(?P<step>[^\]]+)\] (?P<what>.*?):?$")
+_STEP: Final = re.compile(r"^(?:\[\d+/\d+\] )?STEP \d+/\d+: (?P<what>.*)$")
+_HINTS: Final = (
+    (re.compile(r"secret .*not found|stat .*: no such file"), "the secret's file has to be there"),
+    (re.compile(r"no space left on device"), "`docker system prune` makes room"),
+    (
+        re.compile(r"x509: |CERTIFICATE_VERIFY_FAILED|UnknownIssuer|invalid peer certificate"),
+        "behind a company's certificate authority: --secret id=ca,src=BUNDLE.pem",
+    ),
+    (
+        re.compile(r"\b401\b|\b403\b|Unauthorized|Forbidden"),
+        "an index wants a login: --secret id=index,src=FILE, with lines NAME=value such as PIP_INDEX_URL=…",
+    ),
+    (re.compile(r"changed significantly|--locked|lock ?file is (?:not up|out)|needs to be updated"), "lock the project again"),
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineBuild:
+    """One build: `dockerfile` and `ignore` are files, `context` a folder, `tags` full names.
+
+    `secrets` maps ids to files. `extra` are words for the engine's own build command.
+    """
+
+    dockerfile: Path
+    context: Path
+    target: str
+    tags: Sequence[str]
+    ignore: Path | None = None
+    platforms: Sequence[str] = ()
+    load: bool = False
+    push: bool = False
+    cache_from: Sequence[str] = ()
+    cache_to: Sequence[str] = ()
+    builder: str | None = None
+    epoch: int | None = None
+    secrets: Mapping[str, Path] = field(default_factory=dict)
+    extra: Sequence[str] = ()
+
+
+def check_target(dockerfile: str, target: str) -> None:
+    """Raise UsageError `unknown-target` unless the text of a Dockerfile has the stage `target`."""
+    stages = _STAGE.findall(dockerfile)
+    if target.lower() not in (stage.lower() for stage in stages):
+        raise UsageError(
+            "unknown-target",
+            f"the Dockerfile has no stage {target}",
+            place="--target",
+            hint=f"there are: {', '.join(stages) or 'none with a name'}",
+        )
+
+
+def build_commands(engine: BuildEngine, build: EngineBuild, program: str) -> list[list[str]]:
+    """Return the commands, in order; raises UsageError `engine-option` for what the engine cannot do."""
+    words = ["--file", str(build.dockerfile), "--target", build.target]
+    words += [word for tag in build.tags for word in ("--tag", tag)]
+    if build.platforms:
+        words += ["--platform", ",".join(build.platforms)]
+    words += [word for value in build.cache_from for word in ("--cache-from", value)]
+    words += [word for value in build.cache_to for word in ("--cache-to", value)]
+    words += [
+        word for name, path in sorted(build.secrets.items()) for word in ("--secret", f"id={name},src={path}")
+    ]
+    if engine in ("docker", "buildx"):
+        return [_buildkit(build, [program, "buildx", "build"], words)]
+    if build.builder is not None:
+        raise UsageError(
+            "engine-option", f"{engine} has no builders", place="--builder", hint="--engine buildx"
+        )
+    if len(build.platforms) > 1:
+        hint = "one --platform at a time, or --engine buildx"
+        raise UsageError(
+            "engine-option",
+            f"{engine} would overwrite one platform by the next",
+            place="--platform",
+            hint=hint,
+        )
+    if build.ignore is not None:
+        words += ["--ignorefile", str(build.ignore)]
+    if build.epoch is not None:
+        words += ["--timestamp", str(build.epoch)]
+    # Docker's format: the other one has no SHELL, HEALTHCHECK or STOPSIGNAL of a Dockerfile's.
+    commands = [
+        [program, "build", "--layers", "--format", "docker", *words, *build.extra, str(build.context)]
+    ]
+    if build.push:
+        commands += [[program, "push", tag] for tag in build.tags]
+    return commands
+
+
+def _buildkit(build: EngineBuild, start: list[str], words: list[str]) -> list[str]:
+    if build.builder is not None:
+        words = ["--builder", build.builder, *words]
+    if build.epoch is not None:
+        words += ["--build-arg", f"SOURCE_DATE_EPOCH={build.epoch}"]
+    if build.push and build.epoch is not None:
+        names = ",".join(build.tags)
+        words += ["--output", f'type=image,"name={names}",push=true,rewrite-timestamp=true']
+    elif build.push:
+        words.append("--push")
+    if build.load:
+        words.append("--load")
+    return [*start, *words, *build.extra, str(build.context)]
+
+
+def find_build_engine(engine: BuildEngine, environ: Mapping[str, str]) -> str:
+    """Return the path of the engine's program.
+
+    Raises HostError `no-engine` where it is not installed, `engine-not-running` where its daemon does
+    not answer, `engine-too-old` where it does not know what the Dockerfile needs.
+    """
+    name = "docker" if engine == "buildx" else engine
+    program = shutil.which(name, path=environ.get("PATH"))
+    if program is None:
+        others = [other for other in BUILD_ENGINES if shutil.which(other, path=environ.get("PATH"))]
+        hint = f"there is {', '.join(others)}: --engine" if others else "`shipwheel build` needs none of them"
+        raise HostError("no-engine", f"{name} is not installed", hint=hint)
+    if name == "docker":
+        _check_buildx(program, environ)
+    if engine != "buildx":
+        asked = ("version", "--format", "{{.Server.Version}}") if name == "docker" else ("--version",)
+        _check_version(name, _ask(program, asked, environ))
+    return program
+
+
+def _check_buildx(program: str, environ: Mapping[str, str]) -> None:
+    done = subprocess.run([program, "buildx", "version"], env=dict(environ), capture_output=True, check=False)
+    if done.returncode != 0:
+        raise HostError(
+            "engine-too-old",
+            "this docker has no buildx, so it cannot build with secrets and cache mounts",
+            hint="install the buildx plugin (Debian: docker-buildx), or use --engine podman",
+        )
+
+
+def _ask(program: str, words: Sequence[str], environ: Mapping[str, str]) -> str:
+    done = subprocess.run([program, *words], env=dict(environ), capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        lines = done.stderr.strip().splitlines()
+        raise HostError(
+            "engine-not-running",
+            f"{Path(program).name} does not answer: {lines[-1] if lines else done.returncode}",
+            hint="start it, or see which one DOCKER_HOST names; `shipwheel build` needs none",
+        )
+    return done.stdout
+
+
+def _check_version(name: str, text: str) -> None:
+    found = re.search(r"(\d+)\.(\d+)", text)
+    if found is None:
+        return
+    version = (int(found[1]), int(found[2]))
+    if version < _OLDEST[name]:
+        oldest = ".".join(map(str, _OLDEST[name]))
+        raise HostError(
+            "engine-too-old",
+            f"{name} {found[0]} does not know what the Dockerfile needs",
+            hint=f"{name} {oldest} does; or build without one: shipwheel build",
+        )
+
+
+def run_build(
+    commands: Sequence[Sequence[str]], environ: Mapping[str, str], stream: TextIO | None = None
+) -> None:
+    """Run the commands, with all they say on `stream` (default: standard error).
+
+    Raises BuildError `dockerfile-build` that names the failing step, with a hint where its reason is known.
+    """
+    stream = sys.stderr if stream is None else stream
+    for command in commands:
+        if stream.isatty():
+            # The engine draws on the terminal itself, and ends with the failing step.
+            done = subprocess.run(command, env=dict(environ), stdout=stream, stderr=stream, check=False)
+            code = done.returncode
+            said: list[str] = []
+        else:
+            code, said = _run_and_listen(command, environ, stream)
+        if code != 0:
+            raise _failure(command, code, said)
+
+
+def _run_and_listen(
+    command: Sequence[str], environ: Mapping[str, str], stream: TextIO
+) -> tuple[int, list[str]]:
+    said: list[str] = []
+    with subprocess.Popen(
+        command,
+        env=dict(environ),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+    ) as process:
+        assert process.stdout is not None  # noqa: S101 - it is a pipe, three lines above
+        try:
+            for line in process.stdout:
+                stream.write(line)
+                stream.flush()
+                said.append(line.rstrip("\n"))
+        except BaseException:
+            # Whoever interrupts us has not reached the engine, which would build on.
+            process.terminate()
+            raise
+    return process.returncode, said
+
+
+def _failure(command: Sequence[str], code: int, said: Sequence[str]) -> BuildError:
+    step = ""
+    for line in said:
+        if found := _FAILED.match(line):
+            step = f"{' '.join(found['step'].split())}: {found['what']}"
+            break
+        if found := _STEP.match(line):
+            step = found["what"]
+    text = "\n".join(said[-200:])
+    hint = next((way_out for pattern, way_out in _HINTS if pattern.search(text)), None)
+    if "push" in command[1:2]:
+        step = f"push {command[-1]}"
+    return BuildError(
+        "dockerfile-build",
+        f"{Path(command[0]).name} ended with {code}" + (f" in the step {_shortened(step)}" if step else ""),
+        place="Dockerfile",
+        hint=hint or "what it said stands above",
+    )
+
+
+def _shortened(step: str) -> str:
+    step = re.sub(r"--mount=\S+\s+", "", step)
+    return step if len(step) <= 160 else f"{step[:157]}..."
