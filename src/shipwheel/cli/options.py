@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from packaging.utils import canonicalize_name
 
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from shipwheel.engine.load import EngineName
     from shipwheel.pipeline import Request
     from shipwheel.progress import Progress
+
+# A tar header's field for times holds eleven octal digits: until the year 2242.
+_LAST_SECOND: Final = 0o77777777777
 
 
 def add_project(parser: argparse.ArgumentParser) -> None:
@@ -193,11 +196,11 @@ def _engine(name: str | None) -> EngineName | None:
 
 def _epoch(option: int | None, environ: Mapping[str, str]) -> int:
     if option is not None:
-        if option < 0:
+        if not 0 <= option <= _LAST_SECOND:
             raise UsageError("bad-epoch", f"not seconds since 1970: {option}", place="--epoch")
         return option
     text = environ.get("SOURCE_DATE_EPOCH", "")
     with suppress(ValueError):
-        if not text or int(text) >= 0:
+        if not text or 0 <= int(text) <= _LAST_SECOND:
             return int(text or 0)
     raise UsageError("bad-epoch", f"not seconds since 1970: {text!r}", place="SOURCE_DATE_EPOCH")

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from shipwheel.errors import UsageError
+from shipwheel.errors import HostError, UsageError
 from shipwheel.oci.files import copy_blob, host_errors, new_file
 from shipwheel.oci.layout import (
     INDEX_FILE,
@@ -154,7 +154,20 @@ def _tar(destination: Path | BinaryIO) -> Iterator[_TarWriter]:
             path = destination.resolve()
             with host_errors(path):
                 path.parent.mkdir(parents=True, exist_ok=True)
-            file = stack.enter_context(new_file(path))
+                if path.is_dir():
+                    raise HostError(
+                        "cannot-write",
+                        "an archive is a file, and a folder is in its place",
+                        place=str(path),
+                        hint="name a file: oci-archive:FILE",
+                    )
+                is_device = destination.exists() and not destination.is_file()
+            if is_device:
+                # A pipe or /dev/null is written to; a file in its place would be a disaster.
+                stack.enter_context(host_errors(path))
+                file: BinaryIO = stack.enter_context(destination.open("wb"))
+            else:
+                file = stack.enter_context(new_file(path))
         else:
             stack.enter_context(host_errors(Path("-")))
             file = destination

@@ -293,6 +293,7 @@ def test_an_unknown_command_or_option_is_a_usage_error(bench: Bench) -> None:
     bench.fails("build", bench.project(), "--output", "zip:x", code="bad-output", exit_code=2)
     bench.fails("build", bench.project(), "--platform", "amd64", code="bad-platform", exit_code=2)
     bench.fails("build", bench.project(), environ={"SOURCE_DATE_EPOCH": "x"}, code="bad-epoch", exit_code=2)
+    bench.fails("build", bench.project(), "--epoch", "99999999999999", code="bad-epoch", exit_code=2)
 
 
 def test_a_file_in_the_outputs_way_is_not_overwritten(bench: Bench) -> None:

@@ -3,7 +3,9 @@
 import gzip
 import io
 import json
+import os
 import tarfile
+import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -79,6 +81,20 @@ def test_a_stream_gets_the_same_bytes_as_a_file(tmp_path: Path) -> None:
     assert stream.getvalue() == (tmp_path / "file").read_bytes()
 
 
+def test_a_pipe_is_written_to_and_not_replaced(tmp_path: Path) -> None:
+    image = small_image(tmp_path)
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    received: list[bytes] = []
+    reader = threading.Thread(target=lambda: received.append(pipe.read_bytes()))
+    reader.start()
+    write_oci_archive(pipe, image)
+    reader.join()
+    write_oci_archive(tmp_path / "file", image)
+    assert received == [(tmp_path / "file").read_bytes()]
+    assert pipe.is_fifo()
+
+
 def test_a_layer_that_comes_twice_is_in_a_docker_archive_once(tmp_path: Path) -> None:
     image = small_image(tmp_path)
     image = replace(image, layers=(*image.layers, image.layers[0]))
@@ -114,6 +130,7 @@ def test_an_archive_that_cannot_be_written_says_so(tmp_path: Path) -> None:
     with pytest.raises(HostError) as raised:
         write_oci_archive(tmp_path / "folder", small_image(tmp_path))
     assert raised.value.code == "cannot-write"
+    assert raised.value.problems[0].place == str(tmp_path / "folder")
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
 
 
