@@ -26,7 +26,6 @@ from shipwheel.pipeline import Built, build
 from shipwheel.progress import Progress
 from shipwheel.ship.push import PushReport
 
-
 # Words after -- are for the engine's own build command.
 PASSES_ON = True
 
