@@ -10,46 +10,34 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from packaging.pylock import PackageVcs
-
 from shipwheel.assemble.base import BaseMaker
 from shipwheel.assemble.book import PastImage
 from shipwheel.assemble.image import Materials, assemble
 from shipwheel.assemble.workshop import Workshop
-from shipwheel.base.choose import check_python, choose_base, matches_lock
-from shipwheel.base.debian.recipe import RECIPE
-from shipwheel.base.model import Base, DebianBase
-from shipwheel.errors import LockError, UsageError
-from shipwheel.lockfile import FILE, ShipwheelLock, read_lockfile, write_lockfile
-from shipwheel.locks.find import find_lock
-from shipwheel.locks.fresh import check_fresh
-from shipwheel.locks.model import Lock, Selected, Selection
-from shipwheel.locks.read import read_lock
-from shipwheel.locks.select import select_packages
+from shipwheel.base.choose import choose_base
+from shipwheel.base.model import DebianBase
+from shipwheel.errors import UsageError
+from shipwheel.lockfile import ShipwheelLock
+from shipwheel.locking import Settled, settle
+from shipwheel.locks.model import Selected, Selection
 from shipwheel.oci.model import Image, ImageIndex, Platform
 from shipwheel.oci.reference import Reference
 from shipwheel.plan.base import plan_footing
 from shipwheel.plan.host import host_platform
 from shipwheel.plan.model import BuildPlan
-from shipwheel.plan.planner import Inputs, locked_hash, plan_image
+from shipwheel.plan.planner import Inputs, plan_image
 from shipwheel.project.model import Project
 from shipwheel.resolve import (
-    choose_base_here,
-    first_party,
-    lock_base,
     plan_bytecode,
     project_hints,
-    with_settings,
 )
 from shipwheel.ship.explain import LayerStory, explain_image
 from shipwheel.ship.output import Output, write_output
 from shipwheel.ship.previous import learn_local, learn_named, learn_replaced, remember_build
 from shipwheel.ship.push import PushReport, check_pushable, push
-from shipwheel.sources.ensure import Forge, ensure_members, ensure_sources, member_builders
+from shipwheel.sources.ensure import Forge, member_builders
 from shipwheel.sources.names import plan_builds
-from shipwheel.sources.settle import Settler
 from shipwheel.wheel.build import BackEnd
-from shipwheel.wheel.source import pin_build_system
 
 if TYPE_CHECKING:
     from shipwheel.engine.load import EngineName, Loaded
@@ -158,39 +146,43 @@ def learn_past(request: Request, names: Sequence[Reference], workshop: Workshop)
 
 def plan(request: Request, workshop: Workshop) -> list[Planned]:
     """Plan the image for every platform; the network is asked only for what shipwheel.lock lacks."""
-    project = workshop.project
-    locked = read_project_lock(project, frozen=request.frozen)
-    before = read_lockfile(project.root / FILE)
-    ship_lock = ensure_base(before, request, workshop)
-    footings = [plan_footing(ship_lock.base, platform) for platform in request.platforms]
-    selection = with_settings(request.selection, project)
-    settler = Settler(
-        root=project.root,
-        lock_folder=locked.info.path.parent,
-        names=ship_lock.files,
-        # Not the method itself: most locks need no index to be read.
-        list_files=lambda item: workshop.fetcher.list_files(item),  # noqa: PLW0108
+    return _plan(request, _settle(request, workshop), workshop)
+
+
+def lock(request: Request, workshop: Workshop) -> ShipwheelLock:
+    """Write shipwheel.lock anew: the base as it is today, what builds the project, and sizes."""
+    return _settle(replace(request, locked=False), workshop, renew=True).ship_lock
+
+
+def name_image(project: Project) -> Reference:
+    """Return the image's name and tag: configured, else the project's; the version, else latest."""
+    named = Reference.parse(project.settings.name or f"localhost/{project.title}")
+    if named.tag is not None or named.digest is not None:
+        return named
+    # PEP 440's local versions have a plus sign, which a tag cannot have.
+    return named.with_tag((project.version or "latest").replace("+", "-"))
+
+
+def _settle(request: Request, workshop: Workshop, *, renew: bool = False) -> Settled:
+    return settle(
+        request.platforms,
+        request.selection,
+        as_is=request.locked,
+        frozen=request.frozen,
+        renew=renew,
+        workshop=workshop,
     )
-    selections = []
-    for footing in footings:
-        check_python(project, footing.target.python, place=FILE)
-        selections.append(settler.settle(select_packages(locked, footing.target, selection), footing.target))
-    members = first_party(project, selections)
-    ship_lock = ensure_sources(ship_lock, selections, as_is=request.locked, workshop=workshop)
-    ship_lock = ensure_members(ship_lock, members, as_is=request.locked, workshop=workshop)
-    # Other platforms' names stay, as sizes do.
-    ship_lock = replace(ship_lock, files={**ship_lock.files, **settler.learnt})
-    ship_lock = ensure_build_systems(ship_lock, members, request, workshop)
-    ship_lock = with_sizes(ship_lock, selections, workshop)
-    if ship_lock != before and not request.locked:
-        write_lockfile(project.root / FILE, ship_lock)
+
+
+def _plan(request: Request, settled: Settled, workshop: Workshop) -> list[Planned]:
+    project, ship_lock = workshop.project, settled.ship_lock
     base_source = choose_base(project, mirror_known=isinstance(ship_lock.base, DebianBase)).source
     return [
         Planned(
             plan=plan_image(
                 Inputs(
                     project=project,
-                    lock=locked.info,
+                    lock=settled.locked.info,
                     selected=selected,
                     base=ship_lock.base,
                     base_source=base_source,
@@ -203,121 +195,11 @@ def plan(request: Request, workshop: Workshop) -> list[Planned]:
                 )
             ),
             selected=selected,
-            members=members,
+            members=settled.members,
             lock=ship_lock,
         )
-        for footing, selected in zip(footings, selections, strict=True)
+        for footing, selected in zip(settled.footings, settled.selections, strict=True)
     ]
-
-
-def lock(request: Request, workshop: Workshop) -> ShipwheelLock:
-    """Write shipwheel.lock anew: the base as it is today, what builds the project, and sizes."""
-    path = workshop.project.root / FILE
-    base = lock_base(choose_base_here(workshop), read_lockfile(path), request.platforms, workshop)
-    write_lockfile(path, ShipwheelLock(base=base))
-    return plan(replace(request, locked=False), workshop)[0].lock
-
-
-def read_project_lock(project: Project, *, frozen: bool) -> Lock:
-    """Read the project's own lock, and refuse a stale one unless it is `frozen`."""
-    kind, path = find_lock(project.root, project.settings.lock)
-    locked = read_lock(path, kind, project)
-    if not frozen:
-        check_fresh(locked, project)
-    return locked
-
-
-def ensure_base(found: ShipwheelLock | None, request: Request, workshop: Workshop) -> ShipwheelLock:
-    """Return shipwheel.lock with the base that the project asks for, looked up where it is not there.
-
-    Raises LockError `no-shipwheel-lock`, `stale-shipwheel-lock` when the request wants it as it is.
-    """
-    project = workshop.project
-    packages = tuple(sorted(project.settings.base.packages))
-    # What a machine knows of mirrors decides nothing once a base is locked.
-    choices = [choose_base(project, mirror_known=known) for known in (True, False)]
-    fits = found is not None and any(matches_lock(choice, found.base, packages) for choice in choices)
-    if found is not None and fits and not (older := older_recipe(found.base)):
-        return found
-    path = project.root / FILE
-    if found is None:
-        code, message = "no-shipwheel-lock", f"there is no {FILE}"
-    elif fits:
-        code, message = "stale-shipwheel-lock", f"{FILE} was made for recipe {older}, and this is {RECIPE}"
-    else:
-        code, message = "stale-shipwheel-lock", f"{FILE} has another base than pyproject.toml asks for"
-    if request.locked:
-        raise LockError(code, message, place=str(path), hint="run: shipwheel lock")
-    workshop.progress.said(f"{message}: writing it")
-    if found is not None and fits and isinstance(found.base, DebianBase):
-        # The same packages, put together by newer rules.
-        return replace(found, base=replace(found.base, recipe=RECIPE))
-    base = lock_base(choose_base_here(workshop), found, request.platforms, workshop)
-    return replace(found, base=base) if found is not None else ShipwheelLock(base=base)
-
-
-def older_recipe(base: Base) -> str | None:
-    """Return the rules that an assembled base was locked for, where they are not this program's."""
-    return base.recipe if isinstance(base, DebianBase) and base.recipe != RECIPE else None
-
-
-def ensure_build_systems(
-    ship_lock: ShipwheelLock, members: Sequence[Project], request: Request, workshop: Workshop
-) -> ShipwheelLock:
-    """Return the lock with pins for what builds each of `members`, resolved where they are not there.
-
-    Raises LockError `stale-shipwheel-lock` when the request wants it as it is.
-    """
-    # What builds locked sources stays.
-    used = {tuple(sorted(source.requires)) for source in ship_lock.sources}
-    known = {tuple(sorted(system.requires)): system for system in ship_lock.build_systems}
-    systems = {requires: system for requires, system in known.items() if requires in used}
-    for member in members:
-        if not member.package_mode:
-            continue
-        requires = tuple(sorted(BackEnd.of(member.data).requires))
-        system = systems.get(requires) or ship_lock.build_system(requires)
-        if system is None and request.locked:
-            raise LockError(
-                "stale-shipwheel-lock",
-                f"{FILE} does not pin what builds {member.title}: {', '.join(requires)}",
-                place=str(workshop.project.root / FILE),
-                hint="run: shipwheel lock",
-            )
-        if system is None:
-            workshop.progress.said(f"pinning what builds {member.title}")
-            system = pin_build_system(member, workshop.builder)
-        systems[requires] = system
-    return replace(ship_lock, build_systems=tuple(systems.values()))
-
-
-def with_sizes(
-    ship_lock: ShipwheelLock, selections: Sequence[Sequence[Selected]], workshop: Workshop
-) -> ShipwheelLock:
-    """Return the lock with the size of every selected file whose own lock does not tell it, and no other."""
-    sizes: dict[str, int] = {}
-    for item in (item for selected in selections for item in selected):
-        digest = locked_hash(item.source)
-        if digest is None or digest in sizes or getattr(item.source, "size", None) is not None:
-            continue
-        if isinstance(item.source, PackageVcs):
-            continue
-        size = ship_lock.sizes.get(digest)
-        if size is None:
-            size = workshop.fetcher.size_of(item)
-        if size is not None:
-            sizes[digest] = size
-    # Other platforms' sizes stay: they are as true, and another machine may plan for those.
-    return replace(ship_lock, sizes={**ship_lock.sizes, **sizes})
-
-
-def name_image(project: Project) -> Reference:
-    """Return the image's name and tag: configured, else the project's; the version, else latest."""
-    named = Reference.parse(project.settings.name or f"localhost/{project.title}")
-    if named.tag is not None or named.digest is not None:
-        return named
-    # PEP 440's local versions have a plus sign, which a tag cannot have.
-    return named.with_tag((project.version or "latest").replace("+", "-"))
 
 
 def _explain(

@@ -98,7 +98,7 @@ def run(options: argparse.Namespace) -> int:
     with open_console(quiet=options.quiet) as progress:
         lock = None
         if project is not None:
-            from shipwheel.pipeline import read_project_lock
+            from shipwheel.locking import read_project_lock
 
             lock = read_project_lock(project, frozen=True)
         with _open(options, project, progress) as target:

@@ -1,6 +1,9 @@
 """`shipwheel plan` and `shipwheel lock`: what is told, that it fits the schema, and that it is pure."""
 
 import json
+import os
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -155,3 +158,33 @@ def test_another_base_in_the_settings_is_noticed(bench: Bench, command: str) -> 
     (project / "pyproject.toml").write_text(text)
 
     bench.fails(command, "--locked", project, code="stale-shipwheel-lock", exit_code=4)
+
+
+def test_a_lock_that_fails_leaves_the_old_one_as_it_was(bench: Bench) -> None:
+    project = bench.project(["cow"], wheels=[COW, HORN])
+    bench.build(project)
+    before = (project / "shipwheel.lock").read_bytes()
+    (project / "poetry.lock").write_text("broken")
+
+    assert bench.run("lock", project).returncode != 0
+    assert (project / "shipwheel.lock").read_bytes() == before
+
+
+def test_a_project_that_cannot_be_written_to_is_built_all_the_same(bench: Bench) -> None:
+    project = bench.project(["cow"], wheels=[COW, HORN])
+    # Root may write everywhere, so the refusal is put in.
+    script = "import sys; import shipwheel.locking as l; from shipwheel.errors import HostError\n"
+    script += "def refuse(*_): raise HostError('cannot-write', 'Read-only file system')\n"
+    script += "l.write_lockfile = refuse\n"
+    script += "from shipwheel.cli.main import main; sys.exit(main(sys.argv[1:]))"
+
+    done = subprocess.run(
+        [sys.executable, "-c", script, "build", str(project)],
+        env={**os.environ, **bench.environ},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert "sizes will be asked for again" in done.stderr
