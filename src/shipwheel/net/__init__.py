@@ -35,10 +35,11 @@ _MODULES = {
     "transfer": ("Download",),
 }
 
+if not TYPE_CHECKING:  # or any name at all would pass as imported
 
-def __getattr__(name: str) -> Any:
-    # PEP 562. Whoever only shows or compares addresses does not pay for TLS.
-    for module, names in _MODULES.items():
-        if name in names:
-            return getattr(importlib.import_module(f"{__name__}.{module}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    def __getattr__(name: str) -> Any:
+        # PEP 562. Whoever only shows or compares addresses does not pay for TLS.
+        for module, names in _MODULES.items():
+            if name in names:
+                return getattr(importlib.import_module(f"{__name__}.{module}"), name)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
