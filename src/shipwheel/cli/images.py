@@ -19,12 +19,17 @@ from shipwheel.oci.registry.client import RegistryClient
 def add_image_options(parser: argparse.ArgumentParser) -> None:
     """Add what is common to every command that reads images."""
     parser.add_argument("--quiet", "-q", action="store_true", help="show no progress")
+    add_insecure(parser)
+
+
+def add_insecure(parser: argparse.ArgumentParser) -> None:
+    """Add the registries that may be asked over plain http."""
     parser.add_argument(
         "--insecure-registry",
         action="append",
         default=[],
-        metavar="HOST[:PORT]",
-        help="a registry to ask over plain http where it has no https",
+        metavar="HOST",
+        help="a registry that may be asked over plain http, as host:port; loopback always may",
     )
 
 

@@ -12,6 +12,7 @@ import json
 from typing import Any
 
 from shipwheel.cli.console import open_console
+from shipwheel.cli.images import add_insecure
 from shipwheel.cli.options import add_project, open_workshop, project_of
 from shipwheel.oci.reference import Reference
 from shipwheel.pipeline import name_image
@@ -25,6 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--offline", action="store_true", help="ask git's tags, not the registry's")
     parser.add_argument("--json", action="store_true", help="print tags, kinds and reasons as JSON")
     add_tag_choices(parser)
+    add_insecure(parser)
 
 
 def add_tag_choices(parser: argparse.ArgumentParser) -> None:
