@@ -24,6 +24,7 @@ Signal = Annotated[str, Meta(pattern=r"^(SIG[A-Z0-9+-]+|[0-9]+)$")]
 Port = Annotated[str, Meta(pattern=r"^[0-9]{1,5}(/(tcp|udp|sctp))?$")]
 AbsolutePath = Annotated[str, Meta(pattern=r"^/[^\0:]*$")]
 Words = Annotated[tuple[str, ...], Meta(min_length=1)]
+Bytes = Annotated[int, Meta(ge=1)]
 UnixId = Annotated[int, Meta(ge=0, le=4294967294)]
 UserName = Annotated[str, Meta(pattern=r"^[a-z_][a-z0-9_-]{0,31}$")]
 
@@ -129,7 +130,7 @@ class CheckSettings(msgspec.Struct, frozen=True, kw_only=True, rename="kebab", f
         Literal["error", "warning", "note", "never"], Meta(description="The least that makes the check fail")
     ] = "error"
     max_size: Annotated[
-        int | None, Meta(ge=1, description="Bytes that the image may have, compressed, as it is pulled")
+        Bytes | None, Meta(description="Bytes that the image may have, compressed, as it is pulled")
     ] = None
     ignore: Annotated[
         tuple[IgnoreSettings, ...], Meta(description="Findings that are accepted, each with its reason")
