@@ -87,10 +87,12 @@ def render_machine(repeat: int) -> str:
     ).stdout.strip()
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
     load = ", ".join(f"{number:.1f}" for number in os.getloadavg())
+    niceness = os.getpriority(os.PRIO_PROCESS, 0)
+    priority = f" It ran with niceness {niceness}, before other work." if niceness < 0 else ""
     return (
         f"{datetime.now(UTC):%Y-%m-%d}, commit {commit or 'unknown'}: {os.cpu_count()} CPUs ({cpu_model()}), "
         f"{memory:.0f} GB, CPython {platform.python_version()}. Medians of {repeat} runs where the table says no "
-        f"other number. Load of the machine at the end (1, 5, 15 minutes): {load}.\n"
+        f"other number. Load of the machine at the end (1, 5, 15 minutes): {load}.{priority}\n"
     )
 
 
