@@ -343,6 +343,12 @@ def parse_json_object(raw: bytes, *, code: str, place: str) -> dict[str, Any]:
         raise ImageError(code, f"not JSON: {error}", place=place) from error
     if not isinstance(data, dict):
         raise ImageError(code, "not a JSON object", place=place)
+    if b"\\u" in raw:
+        try:
+            json.dumps(data, ensure_ascii=False).encode()
+        except UnicodeEncodeError as error:
+            # RFC 8259, 8.2: what programs make of half a surrogate pair is unpredictable.
+            raise ImageError(code, "has half a surrogate pair, which is no text", place=place) from error
     return data
 
 

@@ -147,12 +147,14 @@ def read_tree(
     """
     root = Node("directory", -1)
     size, entries = limits.size, limits.entries
+    # Folders that no entry speaks of: one name may ask for two thousand.
+    made = _Made(limits.entries)
     for number, layer in enumerate(layers):
         left = Limits(size=size, entries=entries)
         with open_layer(layer, limits=left) as stream:
             for ordinal, info in enumerate(read_entries(stream, limits=left)):
                 try:
-                    _add(root, number, ordinal, info)
+                    _add(root, number, ordinal, info, made)
                 except ImageError as error:
                     raise ImageError(
                         error.code, error.problems[0].message, place=f"layer {layer.descriptor.digest}"
@@ -175,13 +177,27 @@ def split_path(name: str) -> list[str]:
     return parts
 
 
-def _add(root: Node, layer: int, ordinal: int, info: tarfile.TarInfo) -> None:
+class _Made:
+    """Counts folders made for paths below them."""
+
+    __slots__ = ("left", "limit")
+
+    def __init__(self, limit: int) -> None:
+        self.limit = self.left = limit
+
+    def one(self) -> None:
+        self.left -= 1
+        if self.left < 0:
+            raise ImageError("too-many-entries", f"paths ask for more than {self.limit} folders")
+
+
+def _add(root: Node, layer: int, ordinal: int, info: tarfile.TarInfo, made: _Made) -> None:
     parts = split_path(info.name)
     if not parts:
         if info.isdir():
             root.mode, root.uid, root.gid = info.mode & 0o7777, info.uid, info.gid
         return
-    parent = _folder(root, parts[:-1], layer)
+    parent = _folder(root, parts[:-1], layer, made)
     name = parts[-1]
     if name.startswith(_WHITEOUT):
         _white_out(parent, name, layer)
@@ -250,15 +266,20 @@ def _hard_link_target(root: Node, info: tarfile.TarInfo) -> Node:
     return target
 
 
-def _folder(root: Node, parts: list[str], layer: int) -> Node:
-    node = _resolve(root, "/".join(parts), follow=True, create=layer)
+def _folder(root: Node, parts: list[str], layer: int, made: _Made) -> Node:
+    node = _resolve(root, "/".join(parts), follow=True, create=(layer, made))
     if node is None:  # pragma: no cover - with `create` there is always one
         raise ImageError("unsafe-path", f"no folder: {parts!r}")
     return node
 
 
 def _resolve(
-    root: Node, path: str, *, follow: bool, create: int | None = None, names: list[str] | None = None
+    root: Node,
+    path: str,
+    *,
+    follow: bool,
+    create: tuple[int, _Made] | None = None,
+    names: list[str] | None = None,
 ) -> Node | None:
     """Walk `path` from `root`, which nothing leads out of; with `create`, make folders of that layer."""
     names = [] if names is None else names
@@ -284,7 +305,8 @@ def _resolve(
             todo.extend(child.link.split("/")[::-1])
             continue
         if create is not None and (child is None or child.kind != "directory"):
-            child = stack[-1].children[part] = Node("directory", create)
+            create[1].one()
+            child = stack[-1].children[part] = Node("directory", create[0])
         if child is None:
             return None
         stack.append(child)

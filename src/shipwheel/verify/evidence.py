@@ -33,6 +33,8 @@ _KEEP_METADATA: Final = 64 * 1024
 _WINDOW: Final = 4 * 1024**2
 _OVERLAP: Final = 8 * 1024
 _HEAD: Final = 64
+# All paths together: a large image has 30 MB of them.
+_MAX_PATHS: Final = 500_000_000
 _MAX_SECRETS: Final = 1000
 
 Source = tuple[int, int]
@@ -244,7 +246,7 @@ def collect(image: Image | LoadedImage, *, limits: Limits = CHECK_LIMITS) -> Evi
     limits = Limits(size=min(limits.size, max(_FREE_SIZE, packed * _MAX_RATIO)), entries=limits.entries)
     collector = _Collector()
     tree = read_tree(plain.layers, limits=limits, visit=collector.visit)
-    visible = dict(tree.walk())
+    visible = _visible(tree)
     numbers = range(len(plain.layers))
     return Evidence(
         image=plain,
@@ -264,6 +266,18 @@ def collect(image: Image | LoadedImage, *, limits: Limits = CHECK_LIMITS) -> Evi
         files=[collector.files.get(number, 0) for number in numbers],
         truncated=tuple(collector.truncated),
     )
+
+
+def _visible(tree: Tree) -> dict[str, Node]:
+    """Return every path; raises ImageError `paths-too-long` when they are more than memory should hold."""
+    visible: dict[str, Node] = {}
+    left = _MAX_PATHS
+    for path, node in tree.walk():
+        left -= len(path)
+        if left < 0:
+            raise ImageError("paths-too-long", f"all paths together are longer than {_MAX_PATHS} bytes")
+        visible[path] = node
+    return visible
 
 
 def read_history(config: bytes) -> tuple[HistoryEntry, ...]:
