@@ -217,12 +217,19 @@ class EngineRunner:
         raise self._failed("cannot start the container", reason or "it gives no reason")
 
     def _failed(self, what: str, message: str) -> HostError:
-        lines = [line for line in message.strip().splitlines() if line.strip()]
         return HostError(
             "engine-failed",
-            f"{self.client.name}: {what}: {lines[-1] if lines else 'it gives no reason'}",
+            f"{self.client.name}: {what}: {reason_in(message)}",
             hint="--runner bwrap, runc or unshare run without an engine",
         )
+
+
+def reason_in(message: str) -> str:
+    """Return the line of an engine's `message` that says why: the last one, as a rule."""
+    lines = [line.strip() for line in message.splitlines() if line.strip()]
+    # Podman lists what is wrong with an archive for every format that it might have been.
+    ours = [line for line in lines if line.startswith("* docker-archive:")]
+    return (ours or lines or ["it gives no reason"])[-1].removeprefix("* docker-archive: ")
 
 
 def exposed_ports(image: Image) -> tuple[Publish, ...]:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import BinaryIO, Final, Literal, cast
 
 from shipwheel.assemble.workshop import Workshop
+from shipwheel.engine.engine import reason_in
 from shipwheel.errors import HostError, UsageError
 from shipwheel.oci.archive import write_docker_archive
 from shipwheel.oci.model import Image
@@ -138,10 +139,9 @@ class _Client:
         return counted
 
     def _failed(self, what: str, message: str) -> HostError:
-        lines = [line for line in message.strip().splitlines() if line.strip()]
         return HostError(
             "engine-failed",
-            f"{self.name}: {what}: {lines[-1] if lines else 'it gives no reason'}",
+            f"{self.name}: {what}: {reason_in(message)}",
             hint="--output docker-archive:FILE writes what `docker load` and `podman load` take",
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import shlex
 import shutil
@@ -19,6 +20,8 @@ from shipwheel.errors import HostError
 _NOT_FOUND: Final = 127
 # Enough for a program with many threads, and half of what Podman may have halved before.
 _PROCESSES: Final = 16384
+# User numbers of two bytes: "nobody" and its like are the last of them.
+_USERS: Final = 65535
 
 
 def podman_client(program: str, environ: Mapping[str, str], *, timeout: float) -> EngineClient:
@@ -27,6 +30,8 @@ def podman_client(program: str, environ: Mapping[str, str], *, timeout: float) -
     `SHIPWHEEL_PODMAN_FLAGS` are the flags for `podman create`; where it is not set, a few sets are
     tried, each within `timeout` seconds.
     """
+    if os.geteuid() != 0 and (unfit := _unfit_users(program, environ, timeout)):
+        raise HostError("engine-failed", unfit)
     named = environ.get("SHIPWHEEL_PODMAN_FLAGS")
     # The init that Podman names is often not installed; any static one will do.
     init = find_init()
@@ -44,6 +49,32 @@ def podman_client(program: str, environ: Mapping[str, str], *, timeout: float) -
         if not reason:
             return client
     raise HostError("engine-failed", reason)
+
+
+def _unfit_users(program: str, environ: Mapping[str, str], timeout: float) -> str:
+    """Return why images with users of their own cannot be unpacked for this user, or an empty string.
+
+    Without a range in /etc/subuid, Podman starts containers but refuses every file that is not root's.
+    """
+    format_ = "{{range .Host.IDMappings.UIDMap}}{{.Size}} {{end}}"
+    try:
+        told = subprocess.run(
+            [program, "info", "--format", format_],
+            env=dict(environ),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=timeout,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return "it does not answer" if isinstance(error, subprocess.TimeoutExpired) else str(error)
+    sizes = [int(word) for word in told.stdout.split() if word.isdecimal()]
+    # Without an answer the trial decides.
+    if told.returncode == 0 and sizes and sum(sizes) < _USERS:
+        return "for an ordinary user, it needs a range of this user's own in /etc/subuid and /etc/subgid"
+    return ""
 
 
 def _candidates(environ: Mapping[str, str]) -> list[Sequence[str]]:

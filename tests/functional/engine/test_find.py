@@ -41,6 +41,22 @@ def test_engine_whose_daemon_does_not_answer_is_passed_over(tmp_path: Path) -> N
         find_runner({"PATH": str(tmp_path)}, "docker")
 
 
+def test_podman_of_a_user_without_a_range_of_users_is_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    podman = tmp_path / "podman"
+    # One user in its namespace; it starts containers all the same.
+    podman.write_text('#!/bin/sh\n[ "$1" = info ] && echo "1 " && exit\nexit 127\n')
+    podman.chmod(0o755)
+    environ = {"PATH": str(tmp_path)}
+    assert find_runner(environ, cache=Cache(tmp_path / "cache")).name == "podman"
+    monkeypatch.setattr("os.geteuid", lambda: 1234)
+    environ["AS"] = "an ordinary user"
+
+    with pytest.raises(HostError, match="/etc/subuid"):
+        find_runner(environ, "podman")
+
+
 def test_unknown_runner_is_a_usage_error() -> None:
     with pytest.raises(UsageError) as caught:
         find_runner({}, "vagrant")

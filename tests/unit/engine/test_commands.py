@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from shipwheel.engine.bwrap import render_options as bwrap_options
-from shipwheel.engine.engine import EngineClient, arguments, exposed_ports, render_options
+from shipwheel.engine.engine import EngineClient, arguments, exposed_ports, reason_in, render_options
 from shipwheel.engine.process import Process, User
 from shipwheel.engine.rootless import Container
 from shipwheel.engine.runc import find_subordinate, message_of, render_config
@@ -194,3 +194,15 @@ def test_signal_without_a_handler_is_one_that_process_1_never_gets(
 
 def test_process_on_another_machine_is_taken_to_handle_signals() -> None:
     assert minds(os.getpid() + 2**22, 15)
+
+
+def test_what_podman_says_of_the_format_that_was_sent_is_the_reason() -> None:
+    message = """Getting image source signatures
+Error: payload does not match any of the supported image formats:
+ * oci: open x/index.json: not a directory
+ * docker-archive: writing blob: no space left on device
+ * dir: open x/manifest.json: not a directory
+"""
+    assert reason_in(message) == "writing blob: no space left on device"
+    assert reason_in("a warning\nError: no such image\n") == "Error: no such image"
+    assert reason_in("") == "it gives no reason"
