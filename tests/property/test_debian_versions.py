@@ -2,7 +2,7 @@
 
 import subprocess
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from helpers.tools import require_tool
@@ -19,6 +19,9 @@ _VERSIONS = st.builds(
 
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(_VERSIONS, _VERSIONS)
+@example("0", "0~")
+@example("1", "1-0~")
+@example("1-0", "1")
 def test_versions_compare_as_in_dpkg(one: str, other: str) -> None:
     dpkg = require_tool("dpkg")
     if version_key(one) < version_key(other):

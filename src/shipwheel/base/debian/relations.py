@@ -46,8 +46,9 @@ def _order(text: str) -> _Order:
     end = ((0,), 0)
     while parts and parts[-1] == end:
         parts.pop()
-    # The end of a part sorts before anything but `~`; so does an absent revision, which equals `0`.
-    return (*parts, end)
+    # The end of a part sorts before anything but `~`; so does an absent revision, which equals `0`, and
+    # that has to be told after its number: `0~` is before `0`.
+    return (*(parts or [end]), end)
 
 
 def _weights(letters: str) -> tuple[int, ...]:
