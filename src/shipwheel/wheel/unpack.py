@@ -215,9 +215,12 @@ def _damaged(filename: str) -> Iterator[None]:
         zipfile.BadZipFile,
         zlib.error,
         lzma.LZMAError,
-        gzip.BadGzipFile,
         EOFError,
         NotImplementedError,
         RuntimeError,
     ) as error:
+        raise IntegrityError("bad-source", f"{filename} is damaged: {error}") from error
+    except OSError as error:
+        if error.errno is not None:  # the disk's error; bz2 and gzip have no number for bad data
+            raise
         raise IntegrityError("bad-source", f"{filename} is damaged: {error}") from error
