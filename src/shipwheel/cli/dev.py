@@ -19,6 +19,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
+from shipwheel.engine.secrets import build_secrets
 from shipwheel.errors import HostError, ProjectError
 
 SERVICE: Final = "app-dev"
@@ -53,8 +54,9 @@ def run(options: argparse.Namespace) -> int:
         "--file",
         str(root / "compose.yaml"),
     ]
-    environ = compose_environ(os.environ, uid=os.getuid(), gid=os.getgid())
-    return subprocess.run([*command, *words], env=environ, check=False).returncode
+    with build_secrets((), os.environ) as secrets:
+        environ = compose_environ(os.environ, secrets, uid=os.getuid(), gid=os.getgid())
+        return subprocess.run([*command, *words], env=environ, check=False).returncode
 
 
 def compose_words(options: argparse.Namespace, *, tty: bool) -> list[str]:
@@ -74,14 +76,13 @@ def compose_words(options: argparse.Namespace, *, tty: bool) -> list[str]:
             return ["--profile", "services", "down", *(["--volumes"] if options.volumes else [])]
 
 
-def compose_environ(environ: Mapping[str, str], *, uid: int, gid: int) -> dict[str, str]:
-    """Return the environment for compose: the host's user, and its certificates for the build."""
+def compose_environ(
+    environ: Mapping[str, str], secrets: Mapping[str, Path], *, uid: int, gid: int
+) -> dict[str, str]:
+    """Return the environment for compose: the host's user, and the files that the build gets as secrets."""
+    names = {"ca": "CA_BUNDLE", "index": "INDEX_LOGIN"}
     ours = {"HOST_UID": str(uid), "HOST_GID": str(gid)}
-    for name in ("PIP_CERT", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"):
-        if environ.get(name):
-            ours["CA_BUNDLE"] = environ[name]
-            break
-    return {**ours, **environ}
+    return {**ours, **{names[key]: str(path) for key, path in secrets.items()}, **environ}
 
 
 def find_compose(environ: Mapping[str, str]) -> Sequence[str]:
