@@ -1,7 +1,7 @@
 """Which of a project's files go into an image, or into the building of its wheel.
 
 What git or Docker ignore stays out, and so does what never belongs into an image: version control,
-environments, caches, credentials, images built before. Copies into a staging folder; builds nothing.
+environments, caches, credentials, images built before (layouts and archives). Copies into a staging folder; builds nothing.
 """
 
 from __future__ import annotations
@@ -209,7 +209,7 @@ def _walk(
         docker_ignores = bool(rules.docker.decide(path, is_folder=is_folder))
         brought_back = rules.brings_back(path, is_folder=is_folder)
         if not is_folder:
-            if brought_back or not (left_out or docker_ignores):
+            if brought_back or not (left_out or docker_ignores or _is_archived_image(entry)):
                 yield _source_file(root, entry, path)
         elif _is_output(Path(entry.path)):
             continue
@@ -246,6 +246,24 @@ def _source_file(root: Path, entry: os.DirEntry[str], path: str) -> SourceFile:
 def _is_output(folder: Path) -> bool:
     """Tell a virtual environment (PEP 405) or an OCI layout: what tools put into a project."""
     return (folder / "pyvenv.cfg").exists() or (folder / "oci-layout").exists()
+
+
+def _is_archived_image(entry: os.DirEntry[str]) -> bool:
+    """Tell a tar that holds an image: an earlier build's output, which would make the next one another."""
+    if not entry.is_file(follow_symlinks=False):
+        return False
+    size = entry.stat(follow_symlinks=False).st_size
+    # POSIX.1, "ustar Interchange Format": whole blocks, and two more than the contents need.
+    if size < 4 * 512 or size % 512:
+        return False
+    with open(entry.path, "rb") as file:  # noqa: PTH123 - a scan's entry
+        start = file.read(1024)
+    name = start[:100].rstrip(b"\0")
+    return start[257:262] == b"ustar" and (
+        name == b"oci-layout"
+        or name.startswith(b"blobs/")
+        or (name == b"manifest.json" and start[512:].startswith(b'[{"Config":'))
+    )
 
 
 def _lines(path: Path) -> list[str]:

@@ -1,12 +1,15 @@
 """Which files of a project count: git's and Docker's rules, and what never goes into an image."""
 
 import subprocess
+import tarfile
 from pathlib import Path
 
 import pytest
 
+from helpers.images import small_image
 from helpers.tools import require_tool
 from shipwheel.errors import ProjectError
+from shipwheel.oci.archive import write_docker_archive, write_oci_archive
 from shipwheel.project.files import copy_files, hash_files, list_files
 
 
@@ -34,6 +37,20 @@ def test_secrets_environments_and_caches_stay_out_without_any_ignore_file(tmp_pa
     )
 
     assert listed(tmp_path) == [".env.example", "app/main.py"]
+
+
+def test_archives_of_images_stay_out_unless_meant_and_other_archives_are_files(tmp_path: Path) -> None:
+    image = small_image(tmp_path)
+    write_oci_archive(tmp_path / "app.tar", image)
+    write_docker_archive(tmp_path / "app.image", image)
+    with tarfile.open(tmp_path / "data.tar", "w") as tar:
+        tar.addfile(tarfile.TarInfo("manifest.json"))
+    for path in tmp_path.iterdir():
+        if path.suffix not in (".tar", ".image"):
+            path.unlink()
+
+    assert listed(tmp_path) == ["data.tar"]
+    assert listed(tmp_path, include=["app.tar"]) == ["app.tar", "data.tar"]
 
 
 def test_include_brings_ignored_files_back_but_never_secrets(tmp_path: Path) -> None:
