@@ -41,6 +41,7 @@ from shipwheel.wheel.build import BackEnd
 
 if TYPE_CHECKING:
     from shipwheel.engine.load import EngineName, Loaded
+    from shipwheel.tags.auto import TagRequest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +52,8 @@ class Request:
     fresh or stale. `epoch` in seconds since 1970 dates the image and the app's files. `references` are
     the image's names (default: the project's own), each pushed to with `push`. `cache_from` are images
     that lend their layers; None: those that a push replaces. `load` names the engine to load into.
+    With `tags`, the references' own tags give way to those that version, git and CI make. With `attest`,
+    components and provenance are attached to what was pushed.
     """
 
     platforms: Sequence[Platform]
@@ -59,6 +62,8 @@ class Request:
     output: Output | None = None
     push: bool = False
     load: EngineName | None = None
+    tags: TagRequest | None = None
+    attest: bool = False
     cache_from: Sequence[Reference] | None = None
     locked: bool = False
     frozen: bool = False
@@ -80,7 +85,8 @@ class Built:
     """The images, one a platform, what they were planned as, and the name they go by.
 
     `references` are all names, `stories` tell of each image's layers where they came from, `pushed` and
-    `loaded` what became of the image; `fetched` counts the bytes of reused layers that were needed here.
+    `loaded` what became of the image; `fetched` counts the bytes of reused layers that were needed here,
+    `attached` the documents that refer to it.
     """
 
     image: Image | ImageIndex
@@ -93,6 +99,7 @@ class Built:
     pushed: Sequence[PushReport] = ()
     loaded: Loaded | None = None
     fetched: int = 0
+    attached: int = 0
 
 
 def build(request: Request, workshop: Workshop) -> Built:
@@ -101,6 +108,12 @@ def build(request: Request, workshop: Workshop) -> Built:
     names = tuple(request.references) or (name_image(workshop.project),)
     if request.push:
         check_pushable(names)
+    auto = None
+    if request.tags is not None:
+        from shipwheel.tags.auto import auto_tags
+
+        auto = auto_tags(names, workshop, request.tags)
+        names = auto.references
     with workshop.cache.in_use():
         planned = plan(request, workshop)
         past = learn_past(request, names, workshop)
@@ -112,7 +125,10 @@ def build(request: Request, workshop: Workshop) -> Built:
         references = tuple(name.with_digest(image.digest) for name in names)
         if request.output is not None:
             write_output(image, request.output, references[0])
+        if request.push and auto is not None:
+            auto.refuse_replacing(workshop, image.digest)
         pushed = push(image, names, workshop) if request.push else ()
+        attached = _attest(planned, images, names, workshop) if request.push and request.attest else 0
         loaded = None
         if request.load is not None:
             from shipwheel.engine.load import load_image
@@ -129,7 +145,22 @@ def build(request: Request, workshop: Workshop) -> Built:
         pushed=pushed,
         loaded=loaded,
         fetched=workshop.book.fetched,
+        attached=attached,
     )
+
+
+def _attest(
+    planned: Sequence[Planned], images: Sequence[Image], names: Sequence[Reference], workshop: Workshop
+) -> int:
+    """Attach to each image what it is made of and how; return the number of documents."""
+    from shipwheel.supply.documents import BuiltImage, attest
+
+    built = [
+        BuiltImage(image=image, plan=item.plan, selected=item.selected, lock=item.lock)
+        for item, image in zip(planned, images, strict=True)
+    ]
+    firsts = {name.name: name for name in reversed(names)}.values()
+    return sum(len(attest(built, name, workshop)) for name in firsts)
 
 
 def learn_past(request: Request, names: Sequence[Reference], workshop: Workshop) -> list[PastImage]:

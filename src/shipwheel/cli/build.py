@@ -16,6 +16,7 @@ from shipwheel.cli.console import human_size, open_console
 from shipwheel.cli.engine_build import add_engine, refuse_without_engine, run_engine
 from shipwheel.cli.options import (
     add_project,
+    add_release,
     add_selection,
     add_shipping,
     make_request,
@@ -48,6 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="give it to docker or podman; default: the one that answers",
     )
     add_shipping(parser)
+    add_release(parser)
     parser.add_argument("--json", action="store_true", help="print what was built as JSON")
     add_selection(parser)
     add_engine(parser)
@@ -85,6 +87,8 @@ def tell(built: Built, options: argparse.Namespace, progress: Progress) -> None:
         progress.said(f"{human_size(built.fetched)} of reused layers were downloaded")
     for report in built.pushed:
         progress.said(render_push(report))
+    if built.attached:
+        progress.said(f"attached: {built.attached} documents, components and provenance of each image")
     if built.loaded is not None:
         how = (
             "it was there already"
@@ -144,6 +148,7 @@ def to_json(built: Built) -> dict[str, Any]:
         "references": [str(reference) for reference in built.references],
         "pushed": [_push_json(report) for report in built.pushed],
         "fetched": built.fetched,
+        "attached": built.attached,
         "loaded": None if built.loaded is None else asdict(built.loaded),
         "size": sum(image.size for image in built.images),
         "platforms": [

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from shipwheel.engine.load import EngineName
     from shipwheel.pipeline import Request
     from shipwheel.progress import Progress
+    from shipwheel.tags.auto import TagRequest
 
 # A tar header's field for times holds eleven octal digits: until the year 2242.
 _LAST_SECOND: Final = 0o77777777777
@@ -89,6 +90,46 @@ def add_shipping(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_release(parser: argparse.ArgumentParser) -> None:
+    """Add tags that follow from version and git, and what is attached to an image that is pushed."""
+    parser.add_argument(
+        "--tags",
+        choices=("auto",),
+        help="auto: the tags that `shipwheel tags` prints; --tag then gives names without tags",
+    )
+    parser.add_argument(
+        "--attest", action="store_true", help="attach the list of components and the provenance; needs a push"
+    )
+    add_tag_choices(parser)
+
+
+def add_tag_choices(parser: argparse.ArgumentParser) -> None:
+    """Add what decides about automatic tags, for every command that gives them."""
+    release = parser.add_mutually_exclusive_group()
+    release.add_argument(
+        "--release", action="store_true", default=None, help="give the version's tags, whatever git says"
+    )
+    release.add_argument(
+        "--no-release", dest="release", action="store_false", help="give none of the version's tags"
+    )
+    parser.add_argument(
+        "--allow-dirty", action="store_true", help="tag although the working tree has changes"
+    )
+    parser.add_argument("--replace", action="store_true", help="let a version that exists name this image")
+
+
+def tag_request(options: argparse.Namespace) -> TagRequest:
+    """Return what the words of `add_tag_choices` say."""
+    from shipwheel.tags.auto import TagRequest
+
+    return TagRequest(
+        offline=getattr(options, "offline", False),
+        allow_dirty=options.allow_dirty,
+        replace=options.replace,
+        release=options.release,
+    )
+
+
 def make_request(options: argparse.Namespace, project: Project, environ: Mapping[str, str]) -> Request:
     """Return the request that the words make; raises UsageError."""
     from shipwheel.pipeline import Request
@@ -110,6 +151,8 @@ def make_request(options: argparse.Namespace, project: Project, environ: Mapping
         references=_references(getattr(options, "tag", None), project),
         push=getattr(options, "push", False),
         load=_engine(getattr(options, "load", None)),
+        tags=_tags(options),
+        attest=_attest(options),
         cache_from=_cache_from(getattr(options, "cache_from", None), project),
         output=None if getattr(options, "output", None) is None else Output.parse(options.output),
         locked=options.locked,
@@ -156,6 +199,30 @@ def _platforms(words: list[str] | None, project: Project) -> tuple[Platform, ...
     # linux/arm64/v8 is what everybody means by linux/arm64, and is written so.
     plain = {replace(item, variant=None) if item.variant == "v8" else item for item in found}
     return tuple(sorted(plain, key=str))
+
+
+def _tags(options: argparse.Namespace) -> TagRequest | None:
+    if getattr(options, "tags", None) is None:
+        return None
+    for word in options.tag or ():
+        if ("/" not in word and ":" not in word) or Reference.parse(word).tag is not None:
+            raise UsageError(
+                "two-tags",
+                f"--tags auto says the tags, and --tag {word} says one too",
+                place="--tag",
+                hint="name the repository alone, as --tag registry.example/team/app",
+            )
+    return tag_request(options)
+
+
+def _attest(options: argparse.Namespace) -> bool:
+    if not getattr(options, "attest", False):
+        return False
+    if not options.push:
+        raise UsageError(
+            "no-push", "only what is pushed can have something attached", place="--attest", hint="add --push"
+        )
+    return True
 
 
 def _references(tags: Sequence[str] | None, project: Project) -> tuple[Reference, ...]:

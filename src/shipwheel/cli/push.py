@@ -14,6 +14,7 @@ from shipwheel.cli.build import print_result, summary, tell
 from shipwheel.cli.console import open_console
 from shipwheel.cli.options import (
     add_project,
+    add_release,
     add_selection,
     add_shipping,
     make_request,
@@ -27,6 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the command's words."""
     add_project(parser)
     add_shipping(parser)
+    add_release(parser)
     parser.add_argument("--json", action="store_true", help="print what was pushed as JSON")
     add_selection(parser)
     parser.set_defaults(push=True)

@@ -13,10 +13,10 @@ from typing import Any
 
 from shipwheel.cli.console import open_console
 from shipwheel.cli.images import add_insecure
-from shipwheel.cli.options import add_project, open_workshop, project_of
+from shipwheel.cli.options import add_project, add_tag_choices, open_workshop, project_of, tag_request
 from shipwheel.oci.reference import Reference
 from shipwheel.pipeline import name_image
-from shipwheel.tags.auto import AutoTags, TagRequest, auto_tags, refuse_replacing
+from shipwheel.tags.auto import AutoTags, auto_tags
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,31 +29,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_insecure(parser)
 
 
-def add_tag_choices(parser: argparse.ArgumentParser) -> None:
-    """Add what decides about automatic tags, for every command that gives them."""
-    release = parser.add_mutually_exclusive_group()
-    release.add_argument(
-        "--release", action="store_true", default=None, help="give the version's tags, whatever git says"
-    )
-    release.add_argument(
-        "--no-release", dest="release", action="store_false", help="give none of the version's tags"
-    )
-    parser.add_argument(
-        "--allow-dirty", action="store_true", help="tag although the working tree has changes"
-    )
-    parser.add_argument("--replace", action="store_true", help="let a version that exists name this image")
-
-
-def tag_request(options: argparse.Namespace) -> TagRequest:
-    """Return what the words of `add_tag_choices` say."""
-    return TagRequest(
-        offline=getattr(options, "offline", False),
-        allow_dirty=options.allow_dirty,
-        replace=options.replace,
-        release=options.release,
-    )
-
-
 def run(options: argparse.Namespace) -> int:
     """Compute and print."""
     project = project_of(options)
@@ -61,13 +36,9 @@ def run(options: argparse.Namespace) -> int:
     request = tag_request(options)
     with open_console(quiet=options.quiet) as progress:
         workshop = open_workshop(options, project, progress)
-        found = auto_tags(reference, workshop, request)
-        if not request.replace and not request.offline:
-            refuse_replacing(found.plan.tags, reference, workshop)
-        for note in found.plan.notes:
-            progress.said(f"note: {note}")
-        for item in found.plan.withheld:
-            progress.said(f"note: not {item.name}: {item.reason}")
+        found = auto_tags([reference], workshop, request)
+        if not request.offline:
+            found.refuse_replacing(workshop)
     print(json.dumps(to_json(found), indent=2) if options.json else "\n".join(names(found)))
     return 0
 

@@ -6,13 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from shipwheel.assemble.workshop import Workshop
 from shipwheel.inventory import as_loaded, read_inventory
 from shipwheel.lockfile import FILE, ShipwheelLock
 from shipwheel.locks.model import Selected
 from shipwheel.oci.model import Descriptor, Image
 from shipwheel.oci.read import LoadedImage
 from shipwheel.oci.reference import Reference
-from shipwheel.oci.registry import RegistryClient, Repository
+from shipwheel.oci.registry import Repository
 from shipwheel.plan.model import BuildPlan
 from shipwheel.supply.attach import Document, attach
 from shipwheel.supply.locked import Material, file_hashes, image_materials
@@ -78,26 +79,23 @@ def built_provenance(
     )
 
 
-def attest(
-    images: Sequence[BuiltImage],
-    reference: Reference,
-    client: RegistryClient,
-    *,
-    root: Path,
-    environ: Mapping[str, str],
-) -> tuple[Descriptor, ...]:
+def attest(images: Sequence[BuiltImage], reference: Reference, workshop: Workshop) -> tuple[Descriptor, ...]:
     """Attach to each of `images`, pushed to `reference`'s repository before, its two documents.
 
     The images' digests stay. Raises as `attach` and the reading of layers.
     """
     repository = Repository.of(reference)
+    root, environ = workshop.project.root, workshop.environ
+    key = f"attest {repository}"
+    workshop.progress.started(key, f"components and provenance to {repository}")
     attached: list[Descriptor] = []
     for built in images:
         documents = [
             Document.sbom(built_sbom(built, reference)),
             Document.provenance(built_provenance(built, reference, root=root, environ=environ)),
         ]
-        attached += attach(client, repository, built.image.descriptor, documents)
+        attached += attach(workshop.registry, repository, built.image.descriptor, documents)
+    workshop.progress.finished(key, f"components and provenance to {repository}", note="attached")
     return tuple(attached)
 
 

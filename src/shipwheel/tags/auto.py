@@ -27,33 +27,49 @@ class TagRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AutoTags:
-    """The tags, what they follow from, and the tags that the registry has (None: it was not asked)."""
+    """The tags for each of `names` (whose own tags count for nothing), and what they follow from.
 
+    `existing` are the tags that the registry has (None: it was not asked).
+    """
+
+    names: Sequence[Reference]
+    request: TagRequest
     plan: TagPlan
     version: str | None
     facts: Facts
     existing: Sequence[str] | None
 
     @property
-    def names(self) -> tuple[str, ...]:
-        """The tags' names, in the order to push them: those that move come last."""
+    def references(self) -> tuple[Reference, ...]:
+        """Every name with every tag, in the order to push them: those that move come last."""
         ordered = sorted(self.plan.tags, key=lambda tag: tag.moves)
-        return tuple(tag.name for tag in ordered)
+        return tuple(name.with_tag(tag.name) for name in self.names for tag in ordered)
+
+    def refuse_replacing(self, workshop: Workshop, digest: Digest | None = None) -> None:
+        """Raise ProjectError `version-exists` where a version's tag names another image than `digest`.
+
+        Asked once the image is built: the same image may be pushed again. Not asked with `replace`.
+        """
+        if not self.request.replace:
+            for name in self.names:
+                _refuse_replacing(self.plan.tags, name, workshop, digest)
 
 
-def auto_tags(reference: Reference, workshop: Workshop, request: TagRequest) -> AutoTags:
-    """Return the tags for the image `reference` (its tag counts for nothing) of the workshop's project.
+def auto_tags(names: Sequence[Reference], workshop: Workshop, request: TagRequest) -> AutoTags:
+    """Return the tags for the workshop's project under `names` (at least one).
 
-    The registry's list of tags says which floating tags may move; offline, and for an image of no
+    The registries' lists of tags say which floating tags may move; offline, and for an image of no
     registry (localhost/…), git's tags do. Raises as `plan_tags` and `read_facts`, NetworkError; and
-    BuildError where a dynamic version's wheel cannot be built. Whether a version exists already is
-    asked by `refuse_replacing`, as only then the digest is known.
+    BuildError where a dynamic version's wheel cannot be built.
     """
     project = workshop.project
+    repositories = tuple({name.name: name for name in names}.values())
     facts = read_facts(project.root, workshop.environ)
     version = project_version(project, workshop)
     policy = project.settings.tags
-    existing = None if request.offline else registry_tags(reference, workshop)
+    known = [] if request.offline else [registry_tags(name, workshop) for name in repositories]
+    asked = [tags for tags in known if tags is not None]
+    existing = sorted({tag for tags in asked for tag in tags}) if asked else None
     if existing is None and facts.shallow:
         workshop.progress.said(
             "note: git's clone is shallow, so tags may be missing that say what is the newest version"
@@ -66,7 +82,11 @@ def auto_tags(reference: Reference, workshop: Workshop, request: TagRequest) -> 
         allow_dirty=request.allow_dirty,
         release=request.release,
     )
-    return AutoTags(plan=plan, version=version, facts=facts, existing=existing)
+    for note in (*plan.notes, *(f"not {item.name}: {item.reason}" for item in plan.withheld)):
+        workshop.progress.said(f"note: {note}")
+    return AutoTags(
+        names=repositories, request=request, plan=plan, version=version, facts=facts, existing=existing
+    )
 
 
 def registry_tags(reference: Reference, workshop: Workshop) -> Sequence[str] | None:
@@ -76,22 +96,6 @@ def registry_tags(reference: Reference, workshop: Workshop) -> Sequence[str] | N
     from shipwheel.oci.registry import Repository, list_tags
 
     return list_tags(workshop.registry, Repository.of(reference))
-
-
-def refuse_replacing(
-    tags: Sequence[Tag], reference: Reference, workshop: Workshop, *, digest: Digest | None = None
-) -> None:
-    """Raise ProjectError `version-exists` where a version's tag names another image than `digest` already."""
-    from shipwheel.oci.registry import find_digest
-
-    if reference.registry == "localhost":
-        return
-    versions = [tag for tag in tags if tag.kind == "version"]
-    found: Mapping[str, Digest | None] = {
-        tag.name: find_digest(workshop.registry, reference.with_tag(tag.name)) for tag in versions
-    }
-    existing = {name: value for name, value in found.items() if value is not None}
-    check_existing(versions, existing, digest=digest)
 
 
 def project_version(project: Project, workshop: Workshop) -> str | None:
@@ -113,3 +117,18 @@ def project_version(project: Project, workshop: Workshop) -> str | None:
         system = pin_build_system(project, workshop.builder)
     built = build_project(project, system, source_key(project, system), workshop.builder)
     return str(parse_wheel_filename(built.filename)[1])
+
+
+def _refuse_replacing(
+    tags: Sequence[Tag], reference: Reference, workshop: Workshop, digest: Digest | None
+) -> None:
+    if reference.registry == "localhost":
+        return
+    from shipwheel.oci.registry import find_digest
+
+    versions = [tag for tag in tags if tag.kind == "version"]
+    found: Mapping[str, Digest | None] = {
+        tag.name: find_digest(workshop.registry, reference.with_tag(tag.name)) for tag in versions
+    }
+    existing = {name: value for name, value in found.items() if value is not None}
+    check_existing(versions, existing, digest=digest)

@@ -73,7 +73,8 @@ def known_versions(tags: Iterable[str], *, like: Version) -> set[Version]:
     a floating tag or a date.
     """
     found = set()
-    for tag in tags:
+    # 2.0 and 2.0.0 are one version: the longer name is the one to speak of.
+    for tag in sorted(tags, key=lambda text: (-len(text), text)):
         epoch = re.fullmatch(r"(\d+)-(\d+(?:\.\d+)*(?:\.post\d+)?)", tag)
         text = f"{epoch[1]}!{epoch[2]}" if epoch and like.epoch else tag
         if "." not in text and len(like.release) > 1:
