@@ -69,7 +69,8 @@ class Settler:
                 for algorithm, digest in file.hashes.items():
                     if f"{algorithm}:{digest}" in locked and _is_for_images(file.name):
                         self.learnt[f"{algorithm}:{digest}"] = file.name
-            files = list(offered)
+            # Without sizes: whether they stand in shipwheel.lock must not depend on who was asked first.
+            files = [file._replace(size=None) for file in offered]
         return name_file(item, files, target)
 
     def _placed(self, source: Source, place: str) -> Source:

@@ -164,10 +164,14 @@ def test_bare_hashes_get_their_files_names_from_the_index_once(bench: Bench) -> 
 
     bench.build(project)
 
-    files = tomllib.loads((project / "shipwheel.lock").read_text())["files"]
-    assert files == {f"sha256:{COW.sha256}": COW.filename, f"sha256:{linux.sha256}": linux.filename}
+    locked = (project / "shipwheel.lock").read_text()
+    assert tomllib.loads(locked)["files"] == {
+        f"sha256:{COW.sha256}": COW.filename,
+        f"sha256:{linux.sha256}": linux.filename,
+    }
     bench.index.requests.clear()
     assert linux.filename in bench.run("plan", "--json", project).stdout
+    assert (project / "shipwheel.lock").read_text() == locked
     assert bench.index.requests == []
 
 
