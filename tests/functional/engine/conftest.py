@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -148,6 +150,8 @@ def _way(runner: str, who: str, environ: dict[str, str], program: Path, folder: 
     if is_other:
         for path in (folder / "tmp", folder / "cache"):
             os.chown(path, NOBODY, NOBODY)
+        if not _can_read(NOBODY, _paths()):
+            environ["PYTHONPATH"] = os.pathsep.join(_readable_copies(folder / "python"))
     environ |= {"TMPDIR": str(folder / "tmp"), "HOME": str(folder / "tmp"), "PYTHONDONTWRITEBYTECODE": "1"}
     return Way(
         runner=runner,
@@ -164,6 +168,31 @@ def _way(runner: str, who: str, environ: dict[str, str], program: Path, folder: 
 def _paths() -> list[str]:
     site = [path for path in sys.path if path.endswith("site-packages")]
     return [str(ROOT / "src"), str(ROOT / "tests"), *site]
+
+
+def _can_read(uid: int, paths: list[str]) -> bool:
+    """Tell whether user `uid` may read these folders: a checkout may be in a home folder or a private one."""
+    code = "import os, sys; sys.exit(not all(os.access(path, os.R_OK) for path in sys.argv[1:]))"
+    files = [str(path) for folder in paths for path in Path(folder).glob("*/__init__.py")]
+    command = [_python_for(uid), "-I", "-S", "-c", code, *paths, *files]
+    return subprocess.run(command, user=uid, group=uid, extra_groups=[], cwd="/", check=False).returncode == 0
+
+
+def _readable_copies(folder: Path) -> list[str]:
+    """Copy shipwheel, the tests and what they import to `folder`, for every user to read."""
+    for name in ("src", "tests"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    pinned = re.findall(r"^([a-z0-9-]+)==", (ROOT / "requirements/runtime.txt").read_text(), re.MULTILINE)
+    for name in (*pinned, "pytest", "pluggy", "iniconfig"):
+        with contextlib.suppress(metadata.PackageNotFoundError):  # for another Python or system
+            for file in metadata.files(name) or ():
+                if ".." not in file.parts and file.suffix != ".pyc":
+                    target = folder / "site" / file
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    shutil.copyfile(str(file.locate()), target)
+    for path in (folder, *folder.rglob("*")):
+        path.chmod(0o755 if path.is_dir() else 0o644)
+    return [str(folder / name) for name in ("src", "tests", "site")]
 
 
 def _python_for(uid: int) -> str:
