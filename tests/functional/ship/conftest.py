@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import json
 from collections.abc import Iterator
@@ -87,7 +88,8 @@ def edit(project: Path, text: str = "# edited\n") -> None:
 @pytest.fixture
 def yard(bench: Bench, registry: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Yard]:
     """Give a bench with a repository of this test's own in the session's registry."""
-    name = request.node.name.lower().replace("[", "-").replace("]", "").replace("/", "-")
+    # Two tests' long names may begin alike.
+    repository = f"ship/{hashlib.sha256(request.node.nodeid.encode()).hexdigest()[:12]}"
     with Http({}) as http:
         client = RegistryClient.from_environ({}, http, Cache(tmp_path / "reader"))
-        yield Yard(bench=bench, registry=registry, repository=f"ship/{name[:60].strip('_-')}", client=client)
+        yield Yard(bench=bench, registry=registry, repository=repository, client=client)

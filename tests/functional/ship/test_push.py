@@ -299,7 +299,7 @@ def test_a_push_that_is_interrupted_ends_at_once(yard: Yard) -> None:
         ) as process:
             running.append(process)
             started.set()
-            _, said = process.communicate(timeout=60)
+            _, said = process.communicate(timeout=10)
     assert process.returncode == 130
     assert said == b"interrupted; nothing was left half-written\n"
     assert yard.tags() == ()
