@@ -205,6 +205,16 @@ def _settle(request: Request, workshop: Workshop, *, renew: bool = False) -> Set
     )
 
 
+def _git_labels(workshop: Workshop) -> dict[str, str]:
+    """Return the commit and repository where the project asks for them."""
+    if not workshop.project.settings.tags.git_labels:
+        return {}
+    from shipwheel.tags.compute import git_labels
+    from shipwheel.tags.facts import read_facts
+
+    return git_labels(read_facts(workshop.project.root, workshop.environ))
+
+
 def _plan(request: Request, settled: Settled, workshop: Workshop) -> list[Planned]:
     project, ship_lock = workshop.project, settled.ship_lock
     base_source = choose_base(project, mirror_known=isinstance(ship_lock.base, DebianBase)).source
@@ -223,6 +233,7 @@ def _plan(request: Request, settled: Settled, workshop: Workshop) -> list[Planne
                     sizes=ship_lock.sizes,
                     builds=plan_builds(selected, ship_lock, footing.target.platform),
                     hints=project_hints(project, selected),
+                    git_labels=_git_labels(workshop),
                 )
             ),
             selected=selected,

@@ -371,10 +371,11 @@ def run_config(plan: BuildPlan) -> RunConfig:
 
 
 def manifest_annotations(plan: BuildPlan) -> dict[str, str]:
-    """Return the manifest's annotations: the labels that the image specification names."""
-    return {
-        label.name: label.value for label in plan.labels if label.name.startswith("org.opencontainers.image.")
-    }
+    """Return the manifest's annotations: the labels that the image specification names, and the date."""
+    prefix = "org.opencontainers.image."
+    # Where nobody gave a date there is none to tell.
+    created = {f"{prefix}created": rfc3339(plan.epoch)} if plan.epoch else {}
+    return created | {label.name: label.value for label in plan.labels if label.name.startswith(prefix)}
 
 
 def rfc3339(epoch: int) -> str:

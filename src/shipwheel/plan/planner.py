@@ -82,6 +82,7 @@ class Inputs:
     sizes: Mapping[str, int] = field(default_factory=dict)
     builds: Mapping[NormalizedName, PlannedBuild] = field(default_factory=dict)
     hints: Sequence[str] = ()
+    git_labels: Mapping[str, str] = field(default_factory=dict)
 
 
 def plan_image(inputs: Inputs) -> BuildPlan:
@@ -231,6 +232,9 @@ def _plan_labels(inputs: Inputs) -> tuple[Setting, ...]:
         prefix + key: Setting(name=prefix + key, value=value, source=source)
         for key, (value, source) in found.items()
         if value
+    }
+    labels |= {
+        name: Setting(name=name, value=value, source="git") for name, value in inputs.git_labels.items()
     }
     labels |= {
         name: Setting(name=name, value=value, source="[tool.shipwheel.labels]")

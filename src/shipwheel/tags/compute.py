@@ -118,9 +118,13 @@ def check_existing(
 
 
 def git_labels(facts: Facts) -> dict[str, str]:
-    """Return the image specification's labels that git and CI know: revision and source."""
+    """Return the image specification's labels that git and CI know: revision and source.
+
+    The revision of a tree with changes ends in `-dirty`: the commit alone would not give that image.
+    """
     prefix = "org.opencontainers.image."
-    found = {"revision": facts.commit, "source": facts.source}
+    revision = f"{facts.commit}-dirty" if facts.commit and facts.dirty else facts.commit
+    found = {"revision": revision, "source": facts.source}
     return {prefix + name: value for name, value in found.items() if value}
 
 
