@@ -22,7 +22,7 @@ from shipwheel.cli.console import open_console
 from shipwheel.cli.options import add_selection, make_request, open_workshop
 from shipwheel.engine.probe import Completed, probe
 from shipwheel.engine.spec import Runner
-from shipwheel.errors import UsageError
+from shipwheel.errors import LockError, Problem, UsageError
 from shipwheel.oci.files import new_file
 from shipwheel.oci.model import Platform
 from shipwheel.plan.host import default_platform
@@ -30,6 +30,7 @@ from shipwheel.project.reader import read_project
 from shipwheel.project.settings import CheckSettings
 
 if TYPE_CHECKING:
+    from shipwheel.locks.model import Lock
     from shipwheel.oci.model import Image
     from shipwheel.oci.read import LoadedImage
     from shipwheel.oci.registry.client import RegistryClient
@@ -108,6 +109,7 @@ def run(options: argparse.Namespace) -> int:
                     name=target.name,
                     project=project,
                     lock=lock,
+                    lock_problem=problem,
                     settings=settings,
                     machine=_machine(options, target.image, progress),
                     only=frozenset(word for words in options.only for word in words.split(",") if word),
@@ -159,6 +161,20 @@ def _project(options: argparse.Namespace) -> Project | None:
             raise UsageError("two-projects", "the target is a project already", place="--project")
         return read_project(Path(options.target))
     return None if options.project is None else read_project(Path(options.project))
+
+
+def _lock(project: Project | None) -> tuple[Lock | None, Problem | None]:
+    """Return the project's lock, or why there is none: an image can be checked without."""
+    if project is None:
+        return None, None
+    from shipwheel.pipeline import read_project_lock
+
+    try:
+        return read_project_lock(project, frozen=True), None
+    except LockError as error:
+        if error.code in ("no-lock", "not-a-lock"):
+            return None, error.problems[0]
+        raise
 
 
 def _is_project(target: str) -> bool:

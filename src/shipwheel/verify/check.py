@@ -9,7 +9,7 @@ from typing import Final
 
 from packaging.utils import NormalizedName, canonicalize_name
 
-from shipwheel.errors import UsageError
+from shipwheel.errors import Problem, UsageError
 from shipwheel.locks.model import Lock
 from shipwheel.oci.layer_read import Limits
 from shipwheel.oci.model import Image
@@ -65,13 +65,14 @@ class Question:
     """What to check and against what. `name` is how the user called the image; `only` are codes of rules.
 
     `project` and `lock` make more rules possible, and so does `machine`, which runs the image; without
-    them those rules are reported as not checked.
+    them those rules are reported as not checked. `lock_problem` says why a project has no lock.
     """
 
     image: Image | LoadedImage
     name: str
     project: Project | None = None
     lock: Lock | None = None
+    lock_problem: Problem | None = None
     settings: CheckSettings = field(default_factory=CheckSettings)
     only: frozenset[str] = frozenset()
     limits: Limits = CHECK_LIMITS
@@ -135,6 +136,7 @@ def make_subject(question: Question) -> Subject:
         installed=installed,
         project=question.project,
         lock=question.lock,
+        lock_problem=question.lock_problem,
         max_size=question.settings.max_size,
         first_party=_first_party(question, installed),
     )

@@ -247,8 +247,13 @@ def _check_sources(subject: Subject) -> Iterator[Result]:
 
 def _check_lock(subject: Subject) -> Iterator[Result]:
     if subject.lock is None or subject.project is None:
-        for rule in (STALE_LOCK, UNHASHED_LOCK):
-            yield NotChecked(rule=rule, reason="no project with a lock was given (--project)")
+        problem = subject.lock_problem
+        if problem is not None and problem.code == "not-a-lock":
+            places = [Place(path=problem.place or "")]
+            yield Finding(rule=UNHASHED_LOCK, message=problem.message, places=places, fix=problem.hint)
+        else:
+            yield NotChecked(rule=UNHASHED_LOCK, reason=subject.no_lock)
+        yield NotChecked(rule=STALE_LOCK, reason=subject.no_lock)
         return
     path = subject.lock.info.path.name
     try:

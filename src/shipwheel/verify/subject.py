@@ -9,6 +9,7 @@ from typing import Final
 
 from packaging.utils import NormalizedName
 
+from shipwheel.errors import Problem
 from shipwheel.locks.model import Lock
 from shipwheel.project.model import Project
 from shipwheel.verify.evidence import Evidence, FoundSecret
@@ -23,7 +24,7 @@ WORTH_A_LINE: Final = 1_000_000
 class Subject:
     """The image under check; `project` and `lock` where they are known. `name` is what the user called it.
 
-    `max_size` is the budget in bytes, compressed. `first_party` are the distributions that are the
+    `lock_problem` says why a project has no lock. `max_size` is the budget in bytes, compressed. `first_party` are the distributions that are the
     user's own.
     """
 
@@ -32,8 +33,16 @@ class Subject:
     installed: Installed
     project: Project | None = None
     lock: Lock | None = None
+    lock_problem: Problem | None = None
     max_size: int | None = None
     first_party: frozenset[NormalizedName] = field(default_factory=frozenset)
+
+    @property
+    def no_lock(self) -> str:
+        """Why there is no lock to compare with."""
+        if self.lock_problem is not None:
+            return self.lock_problem.message
+        return "no project with a lock was given (--project)"
 
     def place(self, path: str, *, detail: str = "", size: bool = False) -> Place:
         """Return the visible `path` (no leading slash) as evidence, with its layer and its package."""

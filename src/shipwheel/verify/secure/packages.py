@@ -127,7 +127,7 @@ def _holds(subject: Subject, row: Row) -> bool | None:
 
 def _check_lock(subject: Subject) -> Iterator[Result]:
     if subject.lock is None:
-        yield NotChecked(rule=NOT_LOCKED, reason="no project with a lock was given (--project)")
+        yield NotChecked(rule=NOT_LOCKED, reason=subject.no_lock)
         return
     locked: dict[NormalizedName, set[str | None]] = {}
     for package in subject.lock.packages:

@@ -1,0 +1,100 @@
+"""`shipwheel check` on a project: its lock and its settings are looked at too."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from shipwheel.testing.wheels import make_wheel
+
+from .conftest import Bench
+
+COW = make_wheel("cow", "1.0", {"cow.py": "def say():\n    return 'moo'\n"})
+# The base of these tests has no interpreter; rules that look for one speak elsewhere.
+OURS = (
+    "not-in-lock,stale-lock,lock-without-hashes,over-budget,code-writable,package-changed,package-incomplete"
+)
+
+
+def report_of(bench: Bench, target: Path, *words: str) -> dict[str, Any]:
+    done = bench.run("check", target, "--only", OURS, "--format", "json", "--quiet", *words)
+    assert done.returncode in (0, 1), done.stderr
+    report: dict[str, Any] = json.loads(done.stdout)
+    return report
+
+
+def codes(report: dict[str, Any]) -> list[str]:
+    return [finding["code"] for finding in report["findings"]]
+
+
+def test_an_image_of_its_project_keeps_the_rules_about_locks(bench: Bench) -> None:
+    report = report_of(bench, bench.project(["cow"], wheels=[COW]))
+    assert codes(report) == []
+    assert [item["code"] for item in report["not_checked"]] == ["over-budget"]
+    assert {"app", "cow"} <= {package["name"] for package in report["packages"]}
+
+
+def test_an_image_with_more_than_the_lock_is_told(bench: Bench) -> None:
+    bench.image(bench.project(["cow"], wheels=[COW], where="full"))
+    other = bench.project(where="other")
+    report = report_of(bench, bench.folder / "layout", "--project", str(other))
+    assert codes(report) == ["not-in-lock"]
+    (place,) = report["findings"][0]["places"]
+    assert (place["package"], place["detail"]) == ("cow 1.0", "not locked")
+
+
+def test_an_image_with_another_version_than_the_lock_is_told(bench: Bench) -> None:
+    bench.image(bench.project(["cow"], wheels=[COW], where="old"))
+    newer = bench.project(["cow"], wheels=[make_wheel("cow", "2.0")], where="new")
+    report = report_of(bench, bench.folder / "layout", "--project", str(newer))
+    assert report["findings"][0]["places"][0]["detail"] == "locked: 2.0"
+
+
+def test_a_lock_that_does_not_fit_the_project_is_told(bench: Bench) -> None:
+    project = bench.project(["cow"], wheels=[COW])
+    bench.image(project)
+    text = (project / "pyproject.toml").read_text().replace('"cow"', '"cow", "sheep"', 1)
+    (project / "pyproject.toml").write_text(text)
+    report = report_of(bench, bench.folder / "layout", "--project", str(project))
+    assert codes(report) == ["stale-lock"]
+
+
+def test_a_lock_without_hashes_is_told(bench: Bench) -> None:
+    project = bench.project(["cow"], wheels=[COW])
+    bench.image(project)
+    (project / "poetry.lock").unlink()
+    (project / "requirements.txt").write_text("cow==1.0\n")
+    settings = 'lock = "requirements.txt"\n'
+    text = (project / "pyproject.toml").read_text()
+    (project / "pyproject.toml").write_text(
+        text.replace("[tool.shipwheel]\n", f"[tool.shipwheel]\n{settings}", 1)
+    )
+    report = report_of(bench, bench.folder / "layout", "--project", str(project))
+    assert codes(report) == ["lock-without-hashes"]
+    assert "it is a wish list and not a lock" in report["findings"][0]["message"]
+    assert {"not-in-lock", "stale-lock"} <= {item["code"] for item in report["not_checked"]}
+
+
+def test_the_projects_settings_hold(bench: Bench) -> None:
+    settings = '[tool.shipwheel.check]\nmax-size = 100\nfail-on = "never"\n'
+    project = bench.project(["cow"], wheels=[COW], extra=settings)
+    done = bench.run("check", project, "--only", "over-budget", "--quiet")
+    assert done.returncode == 0, done.stderr
+    assert "over-budget" in done.stdout
+    assert (
+        bench.run("check", project, "--only", "over-budget", "--quiet", "--fail-on", "error").returncode == 1
+    )
+
+
+def test_an_accepted_finding_needs_a_reason_and_a_rule_that_there_is(bench: Bench) -> None:
+    def project(text: str, where: str) -> Path:
+        return bench.project(extra=f"[[tool.shipwheel.check.ignore]]\n{text}\n", where=where)
+
+    bench.fails("check", project('code = "shell"', "one"), code="bad-setting", exit_code=3)
+    message = bench.fails(
+        "check",
+        "--quiet",
+        project('code = "shel"\nreason = "for now"', "two"),
+        code="unknown-rule",
+        exit_code=2,
+    )
+    assert "there is no rule shel" in message
