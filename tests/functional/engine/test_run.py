@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pty
+import select
 import signal
 import socket
 import subprocess
@@ -15,6 +16,9 @@ from pathlib import Path
 import pytest
 
 from functional.engine.conftest import ENGINES, WAYS, Way
+
+# Seconds until what has to happen does not happen any more, on however busy a machine.
+PATIENCE = 120
 
 
 def test_exit_code_is_the_programs(way: Way) -> None:
@@ -84,9 +88,9 @@ def test_with_the_hosts_network_a_port_answers_on_loopback(way: Way) -> None:
         port = free.getsockname()[1]
     with way.start("serve", str(port), network="host") as child:
         assert _ready(child)
-        with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+        with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as connection:
             assert connection.recv(5) == b"hello"
-        assert child.wait(30) == 0
+        assert child.wait(PATIENCE) == 0
 
 
 def test_exposed_port_answers_on_loopback_without_being_asked_for(way: Way) -> None:
@@ -96,9 +100,9 @@ def test_exposed_port_answers_on_loopback_without_being_asked_for(way: Way) -> N
     config = replace(way.config, exposed_ports=(f"{port}/tcp",))
     with way.start("serve", str(port), network="default", config=config) as child:
         assert _ready(child)
-        with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+        with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as connection:
             assert connection.recv(5) == b"hello"
-        assert child.wait(30) == 0
+        assert child.wait(PATIENCE) == 0
     if way.runner in ("docker", "podman"):
         replace(way, config=config).forget_image()
 
@@ -111,14 +115,14 @@ def test_signals_reach_the_program_and_its_code_comes_back(way: Way, name: str) 
         child.send_signal(number)
         assert child.stdout is not None
         assert child.stdout.readline() == f"got {number:d}\n"
-        assert child.wait(30) == 40
+        assert child.wait(PATIENCE) == 40
 
 
 def test_program_without_a_handler_dies_of_the_signal(way: Way) -> None:
     with way.start("wait") as child:
         assert _ready(child)
         child.send_signal(signal.SIGTERM)
-        assert child.wait(30) == 128 + signal.SIGTERM
+        assert child.wait(PATIENCE) == 128 + signal.SIGTERM
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGSEGV])
@@ -181,7 +185,7 @@ def test_nothing_is_left_when_the_runner_is_killed(way: Way) -> None:
         assert _ready(child)
         assert _marked(mark)
         child.send_signal(signal.SIGKILL)
-        assert child.wait(30) == -signal.SIGKILL
+        assert child.wait(PATIENCE) == -signal.SIGKILL
         _until(lambda: not _marked(mark))
     _until(lambda: not [path for path in (way.folder / "tmp").iterdir() if path.name.startswith("shipwheel")])
     if way.runner in ("docker", "podman"):
@@ -207,12 +211,12 @@ def test_terminal_is_the_programs_and_ctrl_c_is_its_own(way: Way) -> None:
         popen = {"stdin": theirs, "stdout": theirs, "start_new_session": True}
         with way.start("tty", tty=True, popen=popen) as child:
             assert _read_until(ours, b"\n").strip() == b"1 1"
-            assert child.wait(30) == 0
+            assert child.wait(PATIENCE) == 0
         with way.start("handle", tty=True, popen=popen) as child:
             _read_until(ours, b"ready")
             os.write(ours, b"\x03")
             assert b"got 2" in _read_until(ours, b"got 2")
-            assert child.wait(30) == 40
+            assert child.wait(PATIENCE) == 40
     finally:
         os.close(ours)
         os.close(theirs)
@@ -225,7 +229,8 @@ def _ready(child: subprocess.Popen[str]) -> bool:
 
 def _until(holds: object) -> None:
     assert callable(holds)
-    for _ in range(400):
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
         if holds():
             return
         time.sleep(0.05)
@@ -261,5 +266,7 @@ def _tree(folder: Path) -> list[tuple[str, int, int, float]]:
 def _read_until(descriptor: int, text: bytes) -> bytes:
     data = b""
     while text not in data:
+        if not select.select([descriptor], [], [], PATIENCE)[0]:
+            pytest.fail(f"{text!r} does not come; there is {data!r}")
         data += os.read(descriptor, 4096)
     return data
