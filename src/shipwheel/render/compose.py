@@ -100,18 +100,14 @@ def _built(service: str, target: str, plan: BuildPlan, road: DockerfilePlan, *, 
         f"      target: {target}",
         "      secrets: [ca, index]",
     ]
+    # Every image carries the records of how it was built, as a cache for others.
+    lines += ["      args:", '        BUILDKIT_INLINE_CACHE: "1"']
     if target == "dev":
-        lines += [
-            "      args:",
-            "        USER_UID: ${HOST_UID:-1000}",
-            "        USER_GID: ${HOST_GID:-1000}",
-        ]
+        lines += ["        USER_UID: ${HOST_UID:-1000}", "        USER_GID: ${HOST_GID:-1000}"]
     lines += [
         "      # What a registry has of these images is not built again; to put it there: docker compose push.",
         "      cache_from:",
         *(f"        - type=registry,ref={named(name)}" for name in dict.fromkeys(("builder", service))),
-        "      cache_to:",
-        "        - type=inline",
     ]
     if not started:
         lines += ["    deploy:", "      replicas: 0"]

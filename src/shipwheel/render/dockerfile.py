@@ -46,7 +46,7 @@ def render_dockerfile(plan: BuildPlan) -> str:
         _dev(plan, road, words),
         _test(road),
     )
-    return "\n\n".join("\n".join(stage) for stage in stages) + "\n"
+    return "\n\n".join("\n".join(_spaced(stage)) for stage in stages) + "\n"
 
 
 def _road(plan: BuildPlan) -> DockerfilePlan:
@@ -102,9 +102,7 @@ def _builder(road: DockerfilePlan, words: Words) -> list[str]:
         "FROM base AS builder",
         "ARG WORKDIR",
         *words.arguments,
-        "ENV VIRTUAL_ENV=${WORKDIR}/.venv \\",
-        *(f"    {name}={value} \\" for name, value in words.environment),
-        "    PATH=/opt/pipx/bin:$PATH",
+        _env("VIRTUAL_ENV=${WORKDIR}/.venv", *map("=".join, words.environment), "PATH=/opt/pipx/bin:$PATH"),
         *_script("with_secrets.sh", "/usr/local/bin/with-secrets", "chmod 755 /usr/local/bin/with-secrets"),
         *_script("compile.py", "/opt/compile.py"),
         *_script("install.py", "/opt/install.py"),
@@ -261,25 +259,24 @@ def _dev(plan: BuildPlan, road: DockerfilePlan, words: Words) -> list[str]:
         if member.build_system is not None
     ]
     work = "${WORKDIR}" if home == "${WORKDIR}" else posixpath.join(home, road.folder)
-    locks = (
-        posixpath.basename(road.lock)
-        if posixpath.dirname(road.lock) == road.folder
-        else posixpath.join(home, road.lock)
-    )
+    here = posixpath.dirname(road.lock) == road.folder
+    lock = posixpath.basename(road.lock) if here else posixpath.join(home, road.lock)
     lines += [
         f"COPY --chown=${{USER_UID}}:${{USER_GID}} . {home}/",
         f"WORKDIR {work}",
-        f"ENV LOCK_FILES={locks} \\",
-        f"    INSTALL_COMMAND={_double(words.development)} \\",
-        "    HOME=/home/${USERNAME} \\",
-        "    PATH=${WORKDIR}/.venv/bin:$PATH \\",
-        *(["    PYTHONPATH=${WORKDIR} \\"] if plan.mode == "source" else []),
-        "    PYTHONUNBUFFERED=1",
+        _env(
+            f"LOCK_FILE={lock}",
+            f"INSTALL_COMMAND={_double(words.development)}",
+            "HOME=/home/${USERNAME}",
+            "PATH=${WORKDIR}/.venv/bin:$PATH",
+            *(["PYTHONPATH=${WORKDIR}"] if plan.mode == "source" else []),
+            "PYTHONUNBUFFERED=1",
+        ),
         "# Whoever owns the folders may replace what is in them; changing the files would double the image.",
         _run(
             *members,
-            'cat $LOCK_FILES | sha256sum > "$VIRTUAL_ENV/.made-from"',
-            f'find "$VIRTUAL_ENV" {home} -type d -exec chown "${{USER_UID}}:${{USER_GID}}" {{}} +',
+            'sha256sum "$LOCK_FILE" > "$VIRTUAL_ENV/.made-from"',
+            f'find "$VIRTUAL_ENV" "{home}" -type d -exec chown "${{USER_UID}}:${{USER_GID}}" {{}} +',
             'chown "${USER_UID}:${USER_GID}" "$VIRTUAL_ENV/.made-from"',
         ),
         *own_region("dev"),
@@ -308,7 +305,7 @@ def _install_member(build_system: int | None, mode: str, folder: str, into: str)
     paths = f"/opt/build-{build_system}:/opt/wheel-tools"
     return (
         f'PATH="/opt/build-{build_system}/bin:$PATH" PYTHONPATH={paths} SOURCE_DATE_EPOCH=315532800 '
-        f'"$VIRTUAL_ENV/bin/python" /opt/install.py {mode} {folder} {into}'
+        f'"$VIRTUAL_ENV/bin/python" /opt/install.py {mode} "{folder}" {into}'
     )
 
 
@@ -379,7 +376,11 @@ def _environment(plan: BuildPlan) -> list[str]:
             if setting.name == "PYTHONPATH":
                 value = "${WORKDIR}"
         pairs.append(f'{setting.name}="{value}"')
-    return ["ENV " + " \\\n    ".join(pairs)]
+    return [_env(*pairs)]
+
+
+def _env(*pairs: str) -> str:
+    return "ENV " + " \\\n    ".join(pairs)
 
 
 def _labels(plan: BuildPlan) -> list[str]:
@@ -405,12 +406,29 @@ def _script(name: str, target: str, *then: str) -> list[str]:
 def _written(lines: Sequence[str], target: str) -> str:
     folder = posixpath.dirname(target)
     quoted = " \\\n      ".join(shell_quote(line) for line in lines)
-    return f"mkdir -p {folder} && printf '%s\\n' \\\n      {quoted} \\\n      > {target}"
+    return f"mkdir -p {folder} \\\n && printf '%s\\n' \\\n      {quoted} \\\n      > {target}"
 
 
 def _run(*steps: str, mounts: Sequence[str] = ()) -> str:
     # Joined by &&, as not every builder obeys SHELL.
     return "RUN " + "".join(f"{mount} \\\n    " for mount in mounts) + " \\\n && ".join(steps)
+
+
+def _spaced(lines: Sequence[str]) -> list[str]:
+    """Return the lines with an empty one wherever another kind of instruction begins."""
+    spaced: list[str] = []
+    notes: list[str] = []
+    before = ""
+    for line in lines:
+        if line.startswith("#") or not line:
+            notes.append(line)
+            continue
+        kind = line.split(" ", 1)[0]
+        if before and kind != before and "" not in notes:
+            spaced.append("")
+        spaced += [*notes, line]
+        notes, before = [], kind
+    return [*spaced, *notes]
 
 
 def _leading_version(tag: str) -> str:

@@ -3,9 +3,9 @@
 # lies in the project now.
 set -eu
 stamp="$VIRTUAL_ENV/.made-from"
-wanted=$(cat $LOCK_FILES | sha256sum)
+wanted=$(sha256sum "$LOCK_FILE")
 if [ "$(cat "$stamp" 2>/dev/null || true)" != "$wanted" ]; then
-  echo "follow-lock: $LOCK_FILES differs from what the venv was made from; installing" >&2
+  echo "follow-lock: $LOCK_FILE differs from what the venv was made from; installing" >&2
   /bin/sh -c "$INSTALL_COMMAND" >&2 || {
     echo "follow-lock: that failed. Without a network: rebuild the image, and remove the venv volume." >&2
     exit 1
