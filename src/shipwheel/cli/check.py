@@ -97,11 +97,9 @@ def run(options: argparse.Namespace) -> int:
     project = _project(options)
     settings = CheckSettings() if project is None else project.settings.check
     with open_console(quiet=options.quiet) as progress:
-        lock = None
-        if project is not None:
-            from shipwheel.locking import read_project_lock
-
-            lock = read_project_lock(project, frozen=True)
+        lock, problem = _lock(project)
+        if problem is not None and _is_project(options.target):
+            raise LockError.of([problem])
         with _open(options, project, progress) as target:
             report = check_image(
                 Question(
@@ -167,7 +165,7 @@ def _lock(project: Project | None) -> tuple[Lock | None, Problem | None]:
     """Return the project's lock, or why there is none: an image can be checked without."""
     if project is None:
         return None, None
-    from shipwheel.pipeline import read_project_lock
+    from shipwheel.locking import read_project_lock
 
     try:
         return read_project_lock(project, frozen=True), None
