@@ -16,6 +16,7 @@ from packaging.utils import canonicalize_name
 from shipwheel.cache import Cache
 from shipwheel.project.files import (
     KEY_WITHIN,
+    SourceFile,
     copy_files,
     hash_files,
     holds_private_key,
@@ -93,12 +94,28 @@ def pin_build_system(project: Project, builder: Builder) -> BuildSystem:
 def source_key(project: Project, system: BuildSystem | None) -> str:
     """Return what the project's wheel follows from: its files, its back-end's pins, its VCS version."""
     settings = project.settings
-    files = list_files(
-        project.root, include=settings.include, exclude=settings.exclude, at_run_time=not project.package_mode
-    )
+    if project.package_mode:
+        files = _files(project)
+    else:
+        files = list_files(project.root, include=settings.include, exclude=settings.exclude, at_run_time=True)
     identity = environment_id(system) if system else "copied"
     described = _describe(project)
     return f"{RECIPE} {hash_files(project.root, files)} {identity} {described}"
+
+
+def _files(project: Project) -> tuple[SourceFile, ...]:
+    """Return the files that the back-end is given: not the locks that it does not read.
+
+    So that a base or a dependency that moves on does not make another wheel of the project.
+    """
+    settings = project.settings
+    unread = []
+    # Who looks at version control would see a file missing, and tell of a changed version.
+    if not _versioned_by_vcs(project):
+        unread.append("/shipwheel.lock")
+        if BackEnd.of(project.data).name == "poetry.core.masonry.api":
+            unread.append("/poetry.lock")
+    return list_files(project.root, include=settings.include, exclude=(*settings.exclude, *unread))
 
 
 def build_project(project: Project, system: BuildSystem, key: str, builder: Builder) -> BuiltWheel:
@@ -153,13 +170,10 @@ def check_no_private_keys(wheel: Path, project: Project) -> None:
 
 def stage_project(project: Project, folder: Path) -> Path:
     """Copy the files that count into a folder below `folder`, and return it. A project versioned by git sees its repository through a `.git` file."""
-    settings = project.settings
     # The folder's name is the project's: back-ends report it, and never a random one.
     tree = folder / "project"
     tree.mkdir()
-    copy_files(
-        project.root, list_files(project.root, include=settings.include, exclude=settings.exclude), tree
-    )
+    copy_files(project.root, _files(project), tree)
     repository = project.root / ".git"
     if _versioned_by_vcs(project) and repository.exists():
         # gitrepository-layout(5): a file `.git` may name the repository's folder.
