@@ -67,7 +67,12 @@ def measure_ways(bench: Bench, data: Path) -> Wheels:
         row = bench.measure(name, command, goal=goal, stdin=listing, repeat=3 if way == "copy" else 1)
         size = int((bench.folder / "log").read_text().splitlines()[-1])
         ways.append(Way(row=row, size=size))
-    return Wheels(count=len(files), size=sum(Path(path).stat().st_size for path in files.values()), ways=ways)
+    return Wheels(
+        count=len(files),
+        size=sum(Path(path).stat().st_size for path in files.values()),
+        unpacked=sum(map(_unpacked, files.values())),
+        ways=ways,
+    )
 
 
 def _unpacked(path: str) -> int:
