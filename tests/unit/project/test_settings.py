@@ -30,7 +30,6 @@ FULL: dict[str, object] = {
     "layers": {"alone": 40, "buckets": 20},
     "bytecode": False,
     "name": "registry.example/team/shop",
-    "tags": {"dirty": True},
     "check": {"fail-on": "warning", "max-size": 100, "ignore": [{"code": "a-rule", "reason": "because"}]},
     "dockerfile": {"sudo": False},
     "foreign-binaries": [],
