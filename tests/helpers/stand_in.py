@@ -29,7 +29,7 @@ def python_slim(version: str = "3.13", folder: Path = DEFAULT_FOLDER / "stand-in
     `version` is "3.11" or "3.13". Made once a machine (about half a minute), for amd64, by mmdebstrap.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    archive = folder / f"python-{version}-slim.tar"
+    archive = folder / f"python-{version}-slim-2.tar"  # 2: with a history, which Buildah wants
     with (folder / f"{version}.lock").open("ab") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # several test processes may ask at once
         if not archive.exists():
@@ -74,6 +74,7 @@ def _make(archive: Path, version: str) -> None:
             "Cmd": ["python3"],
         },
         "rootfs": {"type": "layers", "diff_ids": [diff_id]},
+        "history": [{"created_by": "mmdebstrap"}],
     }
     manifest = [{"Config": "config.json", "RepoTags": [f"python:{version}-slim"], "Layers": ["layer.tar"]}]
     half = archive.with_suffix(".half")
