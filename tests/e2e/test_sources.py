@@ -1,0 +1,113 @@
+"""Examples whose dependencies are no wheels on an index: compiled, by path, of a workspace, by bare hashes."""
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+from uv import find_uv_bin
+
+from helpers.command import copy_example, shipwheel
+from shipwheel.oci.layout import read_layout
+from shipwheel.oci.model import Platform
+from shipwheel.oci.read import LoadedImage
+from shipwheel.oci.tree import read_tree
+from shipwheel.oci.validate import validate_layout
+
+# One worker for all: they share the root that they compile in.
+pytestmark = [pytest.mark.network, pytest.mark.xdist_group("examples")]
+
+PYPROJECT = """\
+[build-system]
+requires = ["setuptools>=77"]
+build-backend = "setuptools.build_meta"
+[project]
+name = "pg"
+version = "1.0"
+requires-python = ">=3.13,<3.14"
+dependencies = ["psycopg2==2.9.10"]
+[tool.setuptools]
+py-modules = []
+[tool.shipwheel]
+entrypoint = ["python", "-c", "import psycopg2; print('libpq', psycopg2.__libpq_version__)"]
+[tool.shipwheel.base]
+"""
+
+
+def printed(project: Path, *arguments: str) -> str:
+    done = shipwheel("run", project, "--runner", "unshare", "--", *arguments)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_an_sdist_in_c_is_compiled_for_the_image_and_leaves_no_compiler_in_it(tmp_path: Path) -> None:
+    project = copy_example("c-extension", tmp_path)
+
+    assert printed(project, "one", "two", "three") == "3 words\n"
+
+    built = shipwheel("build", project, "--locked", "--output", tmp_path / "image")
+    assert built.returncode == 0, built.stderr
+    assert validate_layout(tmp_path / "image") == []
+    image = read_layout(tmp_path / "image", platform=Platform.parse("linux/amd64"))
+    assert isinstance(image, LoadedImage)
+    paths = {path for path, _ in read_tree(image.layers).walk()}
+    assert any(path.endswith("site-packages/tally.cpython-313-x86_64-linux-gnu.so") for path in paths)
+    assert not {path for path in paths if path.endswith(("/gcc", "/cc", "/make", "/sh", "/perl", "Python.h"))}
+
+
+def test_a_compiled_layer_is_the_same_when_it_is_compiled_again(tmp_path: Path) -> None:
+    project = copy_example("c-extension", tmp_path)
+    first = shipwheel("build", project)
+    again = shipwheel("build", "--no-cache", project)
+
+    assert first.returncode == again.returncode == 0, first.stderr + again.stderr
+    assert first.stdout == again.stdout
+
+
+def test_for_another_processor_compiling_is_refused_and_planning_is_not(tmp_path: Path) -> None:
+    project = copy_example("c-extension", tmp_path)
+    assert shipwheel("build", project).returncode == 0
+
+    planned = shipwheel("plan", "--json", "--platform", "linux/arm64", project)
+    refused = shipwheel("build", "--platform", "linux/arm64", project)
+
+    assert json.loads(planned.stdout)[0]["platform"] == "linux/arm64"
+    assert refused.returncode == 7
+    assert "error[sdist-only]: tally 1.2.0 has to be compiled for linux/arm64" in refused.stderr
+
+
+def test_what_compiling_misses_is_named_until_it_is_there(tmp_path: Path) -> None:
+    uv = find_uv_bin()
+    compiled = [uv, "pip", "compile", "-q", "--generate-hashes", "--no-header", "--no-annotate", "-"]
+    lock = subprocess.run(compiled, input="psycopg2==2.9.10", text=True, capture_output=True, check=True)
+    (tmp_path / "requirements.txt").write_text(lock.stdout)
+
+    def build(settings: str) -> str:
+        (tmp_path / "pyproject.toml").write_text(PYPROJECT + settings)
+        return shipwheel("build", tmp_path).stderr
+
+    headers = 'build-packages = ["libpq-dev"]\n'
+    assert 'build-packages = ["libpq-dev"]' in build("")
+    assert "error[missing-library]" in (said := build(headers))
+    assert 'packages = ["libpq5"]' in said
+    assert "error" not in build(f'{headers}packages = ["libpq5"]\n')
+    assert printed(tmp_path).startswith("libpq 17")
+
+
+def test_a_service_brings_the_library_beside_it(tmp_path: Path) -> None:
+    copy_example("monorepo", tmp_path)
+
+    assert printed(tmp_path / "monorepo/services/greeter", "Ada") == "Hello Ada, you have 3 letters.\n"
+
+
+def test_bare_hashes_are_enough(tmp_path: Path) -> None:
+    printed(copy_example("pip-tools", tmp_path), "--check-config")
+
+
+def test_a_workspace_member_is_built_from_its_folder_and_from_the_root(tmp_path: Path) -> None:
+    project = copy_example("uv-workspace", tmp_path)
+    subprocess.run([find_uv_bin(), "lock", "--quiet", "--project", project], check=True)
+
+    assert printed(project / "packages/api") == '{"name":"world"}\n'
+    done = shipwheel("run", project, "--package", "api", "--runner", "unshare", "--", "Bob")
+    assert done.stdout == '{"name":"Bob"}\n', done.stderr
