@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from shipwheel.project.model import Project
     from shipwheel.verify.model import Report
 
-FORMATS: Final = ("text", "json", "sarif", "junit", "markdown")
+FORMATS: Final = ("text", "json", "sarif", "junit", "markdown", "html")
 _FAILED: Final = 1
 
 
@@ -59,7 +59,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the project that an IMAGE was made from: its lock and settings are used",
     )
     parser.add_argument("--format", choices=FORMATS, default="text", help="of the report (default: text)")
-    parser.add_argument("--output", "-o", metavar="FILE", help="write the report there")
+    # Not `output`, by which `make_request` means the image.
+    parser.add_argument("--output", "-o", dest="report_file", metavar="FILE", help="write the report there")
+    parser.add_argument(
+        "--compare",
+        metavar="FILE",
+        help="an earlier report (--format json) that an HTML report compares with",
+    )
     parser.add_argument(
         "--fail-on",
         choices=("error", "warning", "note", "never"),
@@ -94,6 +100,8 @@ def run(options: argparse.Namespace) -> int:
     if options.rules:
         print(_rules(), end="")
         return 0
+    if options.compare is not None and options.format != "html":
+        raise UsageError("compare-html", "only the HTML report compares", place="--compare")
     project = _project(options)
     settings = CheckSettings() if project is None else project.settings.check
     with open_console(quiet=options.quiet) as progress:
@@ -113,19 +121,24 @@ def run(options: argparse.Namespace) -> int:
                     only=frozenset(word for words in options.only for word in words.split(",") if word),
                 )
             )
-    text = render(report, options.format, everything=options.all)
-    if options.output is None:
+    text = render(report, options.format, everything=options.all, before=options.compare)
+    if options.report_file is None:
         sys.stdout.write(text)
     else:
-        with new_file(Path(options.output)) as file:
+        with new_file(Path(options.report_file)) as file:
             file.write(text.encode())
     limit = options.fail_on or settings.fail_on
     worst = report.worst()
     return _FAILED if limit != "never" and worst is not None and at_least(worst, limit) else 0
 
 
-def render(report: Report, form: str, *, everything: bool) -> str:
-    """Return the report in one of `FORMATS`."""
+def render(report: Report, form: str, *, everything: bool, before: str | None = None) -> str:
+    """Return the report in one of `FORMATS`; `before` is the file of an earlier one, which HTML compares."""
+    if form == "html":
+        from shipwheel.verify.report.compare import compare_reports
+        from shipwheel.verify.report.html import render_html
+
+        return render_html(report, None if before is None else compare_reports(Path(before), report))
     if form == "json":
         from shipwheel.verify.report.data import render_json
 

@@ -23,6 +23,7 @@ from shipwheel.verify.model import (
     PROMISES,
     SEVERITIES,
     Finding,
+    Folder,
     Ignored,
     NotChecked,
     Report,
@@ -123,6 +124,7 @@ def check_image(question: Question) -> Report:
             for package in small.summarize_packages(subject)
         ),
         kinds=kinds,
+        folders=_printable_folder(small.summarize_folders(subject)),
     )
 
 
@@ -216,6 +218,11 @@ def _printable_finding(finding: Finding) -> Finding:
         ),
         fix=None if finding.fix is None else printable(finding.fix),
     )
+
+
+def _printable_folder(folder: Folder) -> Folder:
+    children = tuple(map(_printable_folder, folder.children))
+    return replace(folder, name=printable(folder.name), children=children)
 
 
 def _order(finding: Finding) -> tuple[int, int, int, str]:

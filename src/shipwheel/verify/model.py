@@ -107,6 +107,15 @@ class PackageSummary:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Folder:
+    """A folder or file that is seen, with the bytes below it, largest first; small ones are put together."""
+
+    name: str
+    size: int
+    children: Sequence[Folder] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
     """All that is said of one image.
 
@@ -125,6 +134,7 @@ class Report:
     layers: Sequence[LayerSummary]
     packages: Sequence[PackageSummary]
     kinds: Mapping[str, int]
+    folders: Folder
 
     def worst(self) -> Severity | None:
         """Return the gravest severity of a finding, or None."""

@@ -8,7 +8,16 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from shipwheel.verify.evidence import Source
-from shipwheel.verify.model import Finding, LayerSummary, NotChecked, PackageSummary, Place, Result, Rule
+from shipwheel.verify.model import (
+    Finding,
+    Folder,
+    LayerSummary,
+    NotChecked,
+    PackageSummary,
+    Place,
+    Result,
+    Rule,
+)
 from shipwheel.verify.subject import WORTH_A_LINE, Subject, count, size_text, total
 
 HIDDEN: Final = Rule(
@@ -96,6 +105,8 @@ _BUILD_ONLY: Final = re.compile(
     """,
     re.VERBOSE,
 )
+# Folders within folders that a report shows.
+_DEEPEST: Final = 16
 _TESTS: Final = re.compile(r"(?:.*/)?(?:site|dist)-packages/(?:.*/)?tests?/.*")
 _DOCS: Final = re.compile(r"usr/(?:local/)?share/(?:doc/(?!.*/copyright$)|man/|info/|gtk-doc/|help/).*")
 _KINDS: Final = (
@@ -203,6 +214,34 @@ def summarize_packages(subject: Subject) -> tuple[PackageSummary, ...]:
             )
         )
     return tuple(sorted(found, key=lambda item: (-item.size, item.kind, item.name, item.version)))
+
+
+def summarize_folders(subject: Subject) -> Folder:
+    """Return the tree of what is seen; what is under a thousandth of the whole is put together."""
+    sizes: dict[str, int] = defaultdict(int)
+    for path, size in seen_files(subject):
+        sizes[path] += size
+        folder = path
+        while folder:
+            folder = folder.rpartition("/")[0]
+            sizes[folder] += size
+    least = max(1, sizes[""] // 1000)
+    children: dict[str, list[str]] = defaultdict(list)
+    for path, size in sizes.items():
+        if path and size >= least:
+            children[path.rpartition("/")[0]].append(path)
+    return _folder("", sizes, children, _DEEPEST)
+
+
+def _folder(path: str, sizes: Mapping[str, int], children: Mapping[str, list[str]], depth: int) -> Folder:
+    found = []
+    if depth:
+        found = [_folder(child, sizes, children, depth - 1) for child in children.get(path, ())]
+        found.sort(key=lambda folder: (-folder.size, folder.name))
+        rest = sizes[path] - sum(folder.size for folder in found)
+        if found and rest:
+            found.append(Folder(name="smaller files", size=rest))
+    return Folder(name=path.rpartition("/")[2] or "/", size=sizes[path], children=tuple(found))
 
 
 def hidden_files(subject: Subject) -> list[Place]:
