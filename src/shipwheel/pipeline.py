@@ -124,7 +124,7 @@ def build(request: Request, workshop: Workshop) -> Built:
         image = images[0] if len(images) == 1 else ImageIndex(images=tuple(images))
         references = tuple(name.with_digest(image.digest) for name in names)
         if request.output is not None:
-            write_output(image, request.output, references[0])
+            write_output(image, request.output, references)
         if request.push and auto is not None:
             auto.refuse_replacing(workshop, image.digest)
         pushed = push(image, names, workshop) if request.push else ()

@@ -73,7 +73,7 @@ def run(options: argparse.Namespace) -> int:
         result = _joined(images, opened)
         reference = _reference(options, opened)
         if options.output:
-            write_output(result, Output.parse(options.output), reference)
+            write_output(result, Output.parse(options.output), [reference])
         if options.push:
             _push(result, reference, opened, opener)
     print(reference.with_digest(result.digest))

@@ -50,17 +50,20 @@ def write_oci_archive(
     *,
     ref_name: str | None = None,
     annotations: Mapping[str, str] | None = None,
+    more_names: Sequence[tuple[str, Mapping[str, str]]] = (),
 ) -> Descriptor:
     """Write `value` as a tar of an OCI layout to a file or an open stream; return its entry's descriptor.
 
-    `ref_name` and `annotations` as for `layout.write_layout`. Raises UsageError `bad-ref-name`,
+    `ref_name` and `annotations` as for `layout.write_layout`; `more_names` are such pairs for further
+    entries. Raises UsageError `bad-ref-name`,
     HostError, and IntegrityError when a blob is not what its descriptor says.
     """
     entry = index_entry(value, ref_name, annotations)
+    entries = [entry, *(index_entry(value, name, notes) for name, notes in more_names)]
     blobs = sorted(all_blobs(value), key=lambda pair: str(pair[0].digest))
     with _tar(destination) as tar:
         tar.add_bytes(LAYOUT_FILE, LAYOUT_JSON)
-        tar.add_bytes(INDEX_FILE, render_index([entry.to_json()]))
+        tar.add_bytes(INDEX_FILE, render_index([item.to_json() for item in entries]))
         tar.add_folder("blobs")
         for algorithm in sorted({descriptor.digest.algorithm for descriptor, _ in blobs}):
             tar.add_folder(f"blobs/{algorithm}")

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 from shipwheel.errors import UsageError
 from shipwheel.oci.model import Image, ImageIndex
 from shipwheel.oci.reference import Reference
+
+# The annotation specification's own, `org.opencontainers.image.ref.name`, is the tag alone.
+_WHOLE_NAME: Final = "io.containerd.image.name"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,17 +46,31 @@ class Output:
         return cls(kind=known, path=rest)
 
 
-def write_output(image: Image | ImageIndex, output: Output, reference: Reference) -> None:
-    """Write `image` under `reference` (with a tag) to `output`."""
+def write_output(image: Image | ImageIndex, output: Output, references: Sequence[Reference]) -> None:
+    """Write `image` under all of `references` (with tags) to `output`."""
+    names = [(reference.tag, _named(reference)) for reference in _one_a_tag(references)]
     if output.kind == "oci":
         from shipwheel.oci.layout import write_layout
 
-        write_layout(Path(output.path), image, ref_name=reference.tag)
+        for tag, annotations in names:
+            write_layout(Path(output.path), image, ref_name=tag, annotations=annotations)
         return
     from shipwheel.oci.archive import write_docker_archive, write_oci_archive
 
     destination = sys.stdout.buffer if output.path == "-" else Path(output.path)
     if output.kind == "oci-archive":
-        write_oci_archive(destination, image, ref_name=reference.tag)
+        (tag, annotations), *more = names
+        more_names = [(str(other), notes) for other, notes in more]
+        write_oci_archive(destination, image, ref_name=tag, annotations=annotations, more_names=more_names)
     else:
-        write_docker_archive(destination, image, tags=[reference])
+        write_docker_archive(destination, image, tags=references)
+
+
+def _one_a_tag(references: Sequence[Reference]) -> list[Reference]:
+    """An entry of a layout is found by its tag: of two names with one tag, the first is kept."""
+    return list({reference.tag: reference for reference in reversed(references)}.values())[::-1]
+
+
+def _named(reference: Reference) -> dict[str, str]:
+    """Return the note by which containerd, `docker load` and `podman load` name an image whole."""
+    return {_WHOLE_NAME: f"{reference.name}:{reference.tag}"}

@@ -1,11 +1,14 @@
 """`shipwheel build` from a Poetry project to a valid image, over a loopback index."""
 
+import io
 import json
 import subprocess
+import tarfile
 
 import pytest
 
 from helpers.tools import require_tool
+from shipwheel.oci.validate import validate_layout
 from shipwheel.testing.wheels import make_wheel
 
 from .conftest import Bench, content_of, files_of
@@ -211,6 +214,30 @@ def test_archives_can_be_read_by_skopeo(bench: Bench, kind: str) -> None:
     assert inspected["Labels"]["org.opencontainers.image.title"] == "app"
     if kind == "oci-archive":
         assert inspected["Digest"] == built["digest"]
+
+
+def test_every_tag_names_the_image_in_every_kind_of_output(bench: Bench) -> None:
+    project = bench.project()
+    tags = ["--tag", "one", "--tag", "registry.example/team/app:two"]
+    names = ["localhost/app:one", "registry.example/team/app:two"]
+
+    for output in ("layout", "oci-archive:app.oci", "docker-archive:app.tar"):
+        kind, _, name = output.rpartition(":")
+        bench.build(
+            project, *tags, "--output", f"{kind}:{bench.folder / name}" if kind else str(bench.folder / name)
+        )
+
+    layout = json.loads((bench.folder / "layout/index.json").read_bytes())
+    with tarfile.open(bench.folder / "app.oci") as tar:
+        archive = json.load(tar.extractfile("index.json") or io.BytesIO())
+    with tarfile.open(bench.folder / "app.tar") as tar:
+        [docker] = json.load(tar.extractfile("manifest.json") or io.BytesIO())
+    for index in (layout, archive):
+        notes = [entry["annotations"] for entry in index["manifests"]]
+        assert [note["org.opencontainers.image.ref.name"] for note in notes] == ["one", "two"]
+        assert [note["io.containerd.image.name"] for note in notes] == names
+    assert docker["RepoTags"] == names
+    assert validate_layout(bench.folder / "layout") == []
 
 
 def test_an_archive_may_go_to_standard_output(bench: Bench) -> None:
