@@ -98,3 +98,11 @@ def test_an_accepted_finding_needs_a_reason_and_a_rule_that_there_is(bench: Benc
         exit_code=2,
     )
     assert "there is no rule shel" in message
+
+
+def test_the_report_goes_to_a_file_and_no_image_does(bench: Bench) -> None:
+    project = bench.project(["cow"], wheels=[COW])
+    out = bench.folder / "report.json"
+    done = bench.run("check", project, "--only", OURS, "--format", "json", "--quiet", "--output", out)
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
+    assert json.loads(out.read_text())["schema"] == "shipwheel.check/1"
