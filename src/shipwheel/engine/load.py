@@ -19,7 +19,8 @@ from shipwheel.assemble.workshop import Workshop
 from shipwheel.engine.engine import reason_in
 from shipwheel.errors import HostError, UsageError
 from shipwheel.oci.archive import write_docker_archive
-from shipwheel.oci.model import Image
+from shipwheel.oci.model import Digest
+from shipwheel.oci.read import AnyImage, LoadedImage
 from shipwheel.oci.reference import Reference
 
 EngineName = Literal["docker", "podman", "auto"]
@@ -38,7 +39,7 @@ class Loaded:
     names: Sequence[str]
 
 
-def load_image(image: Image, names: Sequence[Reference], engine: EngineName, workshop: Workshop) -> Loaded:
+def load_image(image: AnyImage, names: Sequence[Reference], engine: EngineName, workshop: Workshop) -> Loaded:
     """Give `image` to the engine, under `names`.
 
     `auto` is Docker where its daemon answers, else Podman. Raises HostError `no-engine`,
@@ -58,12 +59,15 @@ def load_image(image: Image, names: Sequence[Reference], engine: EngineName, wor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Client:
+class EngineStore:
+    """An engine's store of images, reached by its command-line client."""
+
     name: str
     program: str
     environ: Mapping[str, str]
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run the client and return how it ended."""
         return subprocess.run(
             [self.program, *arguments],
             check=False,
@@ -74,22 +78,22 @@ class _Client:
             env=dict(self.environ),
         )
 
-    def bring(self, image: Image, tags: Sequence[str]) -> tuple[Way, int]:
+    def bring(self, image: AnyImage, tags: Sequence[str]) -> tuple[Way, int]:
         """Make `tags` name `image`; return how, and the bytes sent."""
         if all(self.has(image, tag) for tag in tags):
             return "present", 0
-        sent = self._pull(image, tags)
+        sent = self.pull(image, tags)
         if sent is not None:
             return "pulled", sent
-        return "archive", self._load(image, tags)
+        return "archive", self.send_archive(image, tags)
 
-    def has(self, image: Image, tag: str) -> bool:
+    def has(self, image: AnyImage, tag: str) -> bool:
         """Tell whether `tag` names the image: an engine's id is the config's digest, or the manifest's."""
         told = self.run("image", "inspect", "--format", "{{.Id}}", tag)
-        known = {image.digest.hex, image.config_blob().digest.hex}
+        known = {image.digest.hex, _config_digest(image).hex}
         return told.returncode == 0 and told.stdout.strip().removeprefix("sha256:") in known
 
-    def _pull(self, image: Image, tags: Sequence[str]) -> int | None:
+    def pull(self, image: AnyImage, tags: Sequence[str]) -> int | None:
         """Have the engine pull; return the bytes sent, None where it cannot reach us."""
         from shipwheel.oci.registry.serve import serve_image
 
@@ -106,10 +110,13 @@ class _Client:
             if tagged.returncode != 0:
                 raise self._failed(f"cannot name the image {tag}", tagged.stderr)
         # The name it was served under: the image stays, by its other names.
-        self.run("rmi", "--no-prune", reference) if self.name == "docker" else self.run("untag", reference)
+        self.run("rmi", "--no-prune", reference) if self.name == "docker" else self.run(
+            "untag", reference, reference
+        )
         return served.sent_bytes
 
-    def _load(self, image: Image, tags: Sequence[str]) -> int:
+    def send_archive(self, image: AnyImage, tags: Sequence[str]) -> int:
+        """Send all of the image; return the bytes. Raises HostError `engine-failed`."""
         counted = 0
         with tempfile.TemporaryFile() as output:
             loading = subprocess.Popen(
@@ -126,7 +133,7 @@ class _Client:
                         pipe = cast(BinaryIO, loading.stdin)
                         write_docker_archive(pipe, image, tags=[Reference.parse(tag) for tag in tags])
                         pipe.flush()
-                        counted = image.size
+                        counted = sum(layer.descriptor.size for layer in image.layers)
                 except BaseException:
                     loading.kill()
                     raise
@@ -146,14 +153,20 @@ class _Client:
         )
 
 
-def _find(engine: EngineName, environ: Mapping[str, str]) -> _Client:
+def _config_digest(image: AnyImage) -> Digest:
+    if isinstance(image, LoadedImage):
+        return image.config_descriptor.digest
+    return image.config_blob().digest
+
+
+def _find(engine: EngineName, environ: Mapping[str, str]) -> EngineStore:
     reasons = []
     for name in ENGINES if engine == "auto" else (engine,):
         program = shutil.which(name, path=environ.get("PATH"))
         if program is None:
             reasons.append(f"{name} is not installed")
             continue
-        client = _Client(name=name, program=program, environ=environ)
+        client = EngineStore(name=name, program=program, environ=environ)
         # A daemon has to answer; Podman has none.
         answered = client.run("version" if name == "docker" else "--version")
         if answered.returncode == 0:

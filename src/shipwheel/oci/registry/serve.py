@@ -23,6 +23,8 @@ from shipwheel.oci.read import AnyImage, all_blobs
 from shipwheel.oci.reference import Reference
 
 _TAG: Final = "image"
+# RFC 8446, 5.1: the first byte that a client sends who expects TLS.
+_TLS_HANDSHAKE: Final = b"\x16"
 
 
 @dataclass(slots=True)
@@ -79,6 +81,17 @@ def _handler(
         protocol_version = "HTTP/1.1"
         server_version = "shipwheel"
         timeout = 60
+
+        def handle_one_request(self) -> None:
+            peek = getattr(self.rfile, "peek", None)
+            if peek is not None and peek(1)[:1] == _TLS_HANDSHAKE:
+                # What containerd takes for "ask again without TLS"; a hello may hold no line's end.
+                self.wfile.write(
+                    b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+                )
+                self.close_connection = True
+                return
+            super().handle_one_request()
 
         def do_GET(self) -> None:
             self._answer(whole=True)
