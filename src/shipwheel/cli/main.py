@@ -145,7 +145,13 @@ def _from_os_error(error: OSError) -> HostError:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return HostError("disk-full", "no space left", place=place, hint="`shipwheel cache prune` makes room")
     if isinstance(error, PermissionError):
-        return HostError("no-permission", str(error.strerror), place=place)
+        return HostError(
+            "no-permission",
+            str(error.strerror),
+            place=place,
+            hint="may this user read and write there? SHIPWHEEL_CACHE_DIR names another cache, TMPDIR another "
+            "place for temporary files",
+        )
     return HostError("host", str(error.strerror or error), place=place)
 
 
