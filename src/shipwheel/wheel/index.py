@@ -190,6 +190,7 @@ def _absolute(base: str, url: str) -> str:
 
 
 def _parse_html(answer: Answer) -> tuple[IndexFile, ...]:
+    from bs4.exceptions import ParserRejectedMarkup
     from pypi_simple import ProjectPage, UnsupportedRepoVersionError
 
     charset = _charset(answer.content_type)
@@ -200,6 +201,8 @@ def _parse_html(answer: Answer) -> tuple[IndexFile, ...]:
             page = ProjectPage.from_html("", answer.body, answer.url, charset)
         except UnsupportedRepoVersionError as error:
             raise ValueError(f"its version is {error.declared_version}") from error
+        except ParserRejectedMarkup as error:
+            raise ValueError("it is no HTML") from error
     return _files(page)
 
 

@@ -14,6 +14,7 @@ import hashlib
 import io
 import json
 import posixpath
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
@@ -162,12 +163,13 @@ def read_entry_points(wheel: Wheel, reader: WheelReader) -> tuple[EntryPoint, ..
     )
 
 
+# Entry points specification, "File format": `module:function`, and extras that mean nothing to an installer.
+_FUNCTION: Final = re.compile(r"\s*([\w.]+)\s*:\s*([\w.]+)\s*(?:\[.*\]\s*)?")
+
+
 def _entry_point(point: Any, section: Literal["console", "gui"], place: str) -> EntryPoint:
-    try:
-        module, attr = point.module, point.attr
-    except AttributeError:  # the value does not match the grammar
-        module, attr = "", ""
-    if not module or not attr:
+    match = _FUNCTION.fullmatch(point.value)
+    if match is None:
         raise IntegrityError(
             "bad-entry-point",
             f"the command {point.name!r} is to run {point.value!r}, not module:function",
@@ -175,7 +177,7 @@ def _entry_point(point: Any, section: Literal["console", "gui"], place: str) -> 
         )
     if "/" in point.name or "\0" in point.name or point.name in ("", ".", ".."):
         raise IntegrityError("bad-entry-point", f"a command cannot be called {point.name!r}", place=place)
-    return EntryPoint(name=point.name, module=module, attr=attr, section=section)
+    return EntryPoint(name=point.name, module=match[1], attr=match[2], section=section)
 
 
 def render_record(rows: Mapping[str, RecordRow], library: str) -> bytes:

@@ -100,6 +100,7 @@ def test_a_newer_minor_version_is_read_and_a_newer_major_one_refused() -> None:
         (JSON, b'{"meta": {"api-version": "1.0"}, "files": [{"filename": 1}]}'),
         (JSON, b'{"meta": {"api-version": "1.0"}, "files": {}}'),
         (JSON, b"\xff\xfe"),
+        ("text/html", b"\x00<![\x00"),
         ("image/png", b"\x89PNG"),
         ("application/json", b"{}"),
     ],
