@@ -1,0 +1,157 @@
+"""The Dockerfile as text: what stands in which stage, whoever installs. Built for real in functional tests."""
+
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+from helpers.dockerfile_plans import HASH, dockerfile_plan, pins
+from shipwheel.plan.model import Installer, PlannedMember
+from shipwheel.render.dockerfile import render_dockerfile
+from shipwheel.render.files import render_files
+
+GOLDEN = Path(__file__).parents[2] / "golden" / "dockerfile"
+INSTALLERS: tuple[Installer, ...] = ("poetry", "uv", "pdm", "pip")
+
+
+def stage_of(text: str, name: str) -> str:
+    """Return the text of one stage, without comments."""
+    lines = [line for line in text.splitlines() if not line.startswith("#")]
+    parts = re.split(r"(?m)^FROM ", "\n".join(lines))
+    return next(part for part in parts if re.match(rf"\S+ AS {name}\n", part))
+
+
+@pytest.mark.parametrize("installer", INSTALLERS)
+def test_every_file_is_as_it_was_agreed_on(installer: Installer) -> None:
+    # UPDATE_GOLDEN=1 writes them anew; the diff is for people to read.
+    for file in render_files(dockerfile_plan(installer, services=("postgres", "redis"))):
+        golden = GOLDEN / installer / file.path.lstrip(".")
+        if os.environ.get("UPDATE_GOLDEN"):
+            golden.parent.mkdir(parents=True, exist_ok=True)
+            golden.write_text(file.text, "utf-8")
+        assert file.text == golden.read_text("utf-8"), f"UPDATE_GOLDEN=1 if {golden} should change"
+
+
+@pytest.mark.parametrize("installer", INSTALLERS)
+def test_the_app_stage_takes_the_venv_and_the_project_and_nothing_else(installer: Installer) -> None:
+    app = stage_of(render_dockerfile(dockerfile_plan(installer)), "app")
+    assert re.findall(r"(?m)^COPY .*", app) == [
+        "COPY --from=app-pre ${WORKDIR}/.venv ${WORKDIR}/.venv",
+        "COPY --from=project /project/ /",
+    ]
+    assert app.startswith("base AS app\n")
+
+
+@pytest.mark.parametrize("installer", INSTALLERS)
+def test_the_dependencies_see_reduced_manifests_alone(installer: Installer) -> None:
+    before = stage_of(render_dockerfile(dockerfile_plan(installer)), "app-pre")
+    assert re.findall(r"(?m)^COPY .*", before) == ["COPY --from=manifests /manifests/ /src/"]
+    assert "type=bind" not in before
+
+
+@pytest.mark.parametrize("installer", INSTALLERS)
+def test_whatever_asks_an_index_gets_the_secrets_and_keeps_none(installer: Installer) -> None:
+    text = render_dockerfile(dockerfile_plan(installer))
+    runs = re.findall(r"(?ms)^RUN .*?[^\\]$", text)
+    asking = [run for run in runs if "with-secrets " in run and "chmod" not in run]
+    assert len(asking) >= 4
+    for run in asking:
+        assert "--mount=type=secret,id=ca," in run
+        assert "--mount=type=secret,id=index," in run
+
+
+def test_every_mount_is_absolute_so_that_buildah_takes_it_too() -> None:
+    text = render_dockerfile(dockerfile_plan())
+    targets = re.findall(r"--mount=\S*target=([^,\s]+)", text)
+    assert targets
+    assert [target for target in targets if not target.startswith("/")] == []
+
+
+def test_no_heredoc_is_needed_which_older_builders_do_not_know() -> None:
+    assert "<<" not in render_dockerfile(dockerfile_plan())
+
+
+def test_the_user_is_a_number_and_the_entry_point_has_no_shell() -> None:
+    app = stage_of(render_dockerfile(dockerfile_plan()), "app")
+    assert "\nUSER ${USER_UID}:${USER_GID}\n" in app
+    assert '\nENTRYPOINT ["shop"]' in app
+    assert "/usr/sbin/nologin" in app
+
+
+def test_the_plan_gives_every_build_argument_its_default() -> None:
+    text = render_dockerfile(dockerfile_plan())
+    for line in (
+        'ARG WORKDIR="/app"',
+        'ARG USERNAME="nonroot"',
+        "ARG USER_UID=65532",
+        "ARG USER_GID=65532",
+        'ARG PYTHON_VERSION="3.13"',
+        f'ARG PYTHON_DIGEST="@{HASH}"',
+        'ARG PIPX_VERSION="1.18.4"',
+        'ARG POETRY_VERSION="2.5.1"',
+    ):
+        assert f"\n{line}\n" in f"\n{text}"
+    assert "FROM registry.example/python:${PYTHON_VERSION}-slim${PYTHON_DIGEST} AS base\n" in text
+
+
+def test_the_tools_are_pinned_by_hash() -> None:
+    text = render_dockerfile(dockerfile_plan())
+    assert f"'poetry==2.5.1 --hash={HASH}'" in text
+    assert "--require-hashes --constraint /opt/tool.txt" in text
+
+
+def test_a_plugin_is_injected_at_its_pinned_version() -> None:
+    tool = pins("poetry", "poetry-plugin-pypi-mirror", version="2.5.1")
+    text = render_dockerfile(dockerfile_plan(tool=tool))
+    assert (
+        'inject --pip-args="--require-hashes --constraint /opt/tool.txt" poetry poetry-plugin-pypi-mirror==2.5.1'
+        in text
+    )
+
+
+def test_system_packages_are_in_the_stages_that_need_them() -> None:
+    text = render_dockerfile(dockerfile_plan(packages=("libpq5",), build_packages=("libpq-dev",)))
+    assert "libpq-dev libpq5" in stage_of(text, "builder")
+    app = stage_of(text, "app")
+    assert "libpq5" in app
+    assert "libpq-dev" not in app
+
+
+def test_values_of_the_environment_are_not_expanded() -> None:
+    assert 'PRICE="5 \\$ \\"net\\""' in render_dockerfile(dockerfile_plan())
+
+
+def test_a_dev_stage_without_sudo_has_no_sudo() -> None:
+    assert "sudo" not in stage_of(render_dockerfile(dockerfile_plan(sudo=False)), "dev")
+
+
+def test_path_dependencies_are_built_from_the_repository_each_with_its_own_back_end() -> None:
+    members = (
+        PlannedMember(name="shop", folder="services/shop", build_system=0),
+        PlannedMember(name="lib", folder="libs/lib", build_system=1),
+    )
+    plan = dockerfile_plan(
+        context="../..",
+        folder="services/shop",
+        members=members,
+        build_systems=(pins("poetry-core"), pins("hatchling")),
+        manifests=("services/shop/poetry.lock", "services/shop/pyproject.toml"),
+        lock="services/shop/poetry.lock",
+    )
+    project = stage_of(render_dockerfile(plan), "project")
+    assert "/opt/build-0:/opt/wheel-tools" in project
+    assert '/opt/install.py wheel "/src/libs/lib" /project' in project
+    names = [file.path for file in render_files(plan)]
+    assert "Dockerfile.dockerignore" in names
+    assert ".dockerignore" not in names
+
+
+def test_source_that_is_no_package_is_copied_without_write_permission() -> None:
+    members = (PlannedMember(name="shop", folder="", build_system=None),)
+    text = render_dockerfile(dockerfile_plan(members=members, build_systems=()))
+    assert 'copy_source.py /src "/project${WORKDIR}"' in stage_of(text, "project")
+
+
+def test_two_renderings_are_equal() -> None:
+    assert render_files(dockerfile_plan()) == render_files(dockerfile_plan())
