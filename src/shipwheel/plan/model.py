@@ -218,11 +218,6 @@ def plan_to_json(plan: BuildPlan) -> dict[str, Any]:
 
 def plan_schema() -> dict[str, Any]:
     """Return the JSON schema (2020-12) of a plan."""
-    import msgspec
+    from shipwheel.project.settings import json_schema
 
-    schema = msgspec.json.decode(msgspec.json.encode(msgspec.json.schema(BuildPlan)))
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "$id": "https://shipwheel.invalid/schemas/plan-1.json",
-        **schema,
-    }
+    return json_schema(BuildPlan, "https://shipwheel.invalid/schemas/plan-1.json")

@@ -176,9 +176,19 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="kebab", forbid
 
 def settings_schema() -> dict[str, Any]:
     """Return the JSON schema (2020-12) of `[tool.shipwheel]`; unknown keys do not fit it."""
+    return json_schema(Settings, SCHEMA_ID)
+
+
+def json_schema(kind: type, name: str) -> dict[str, Any]:
+    """Return the JSON schema (2020-12) of `kind`, called `name`; the same from every Python."""
+    import inspect
+
     # Defaults come as Python's values: a tuple is no JSON.
-    schema = msgspec.json.decode(msgspec.json.encode(msgspec.json.schema(Settings)))
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "$id": SCHEMA_ID, **schema}
+    schema = msgspec.json.decode(msgspec.json.encode(msgspec.json.schema(kind)))
+    for definition in schema.get("$defs", {}).values():
+        if "description" in definition:  # a docstring, which only Pythons from 3.13 on strip of its indent
+            definition["description"] = inspect.cleandoc(definition["description"])
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "$id": name, **schema}
 
 
 def read_settings(table: Mapping[str, Any], *, file: str) -> tuple[Settings, list[Problem]]:
