@@ -266,7 +266,7 @@ def _assemble(planned: Planned, workshop: Workshop) -> Image:
     platform = Platform.parse(planned.plan.platform)
     base = BaseMaker(planned.lock.base, platform, workshop)
     target = plan_footing(planned.lock.base, platform).target
-    forge = Forge(lock=planned.lock, base=base, target=target, workshop=workshop)
+    forge = Forge(planned.lock, base, target, workshop)
     materials = Materials(
         selected=planned.selected,
         base=base,

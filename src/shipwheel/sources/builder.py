@@ -81,7 +81,12 @@ class Builder:
         with tempfile.TemporaryDirectory(prefix="shipwheel-") as folder:
             name = self._call(order, "build_wheel", ["/build/out"], Path(folder))
             built = into / Path(str(name)).name
-            shutil.move(Path(folder) / "out" / built.name, built)
+            made = Path(folder) / "out" / built.name
+            if made.is_symlink() or not made.is_file():
+                raise BuildError(
+                    "build-failed", f"building {order.title} left no {built.name}", place=order.place
+                )
+            shutil.move(made, built)
         return built
 
     def _call(self, order: Order, hook: str, arguments: Sequence[str], work: Path) -> Any:
@@ -102,9 +107,10 @@ class Builder:
         code, output = self._run(
             ["/env/bin/python", "-P", "/build/hook.py", "/build/orders"], work, str(inside), order
         )
-        if code != 0:
+        answer = work / "orders.answer"
+        if code != 0 or answer.is_symlink() or not answer.is_file():
             raise _failed(order, code, output)
-        return json.loads((work / "orders.answer").read_text())
+        return json.loads(answer.read_text())
 
     def _run(self, argv: Sequence[str], work: Path, cwd: str, order: Order) -> tuple[int, str]:
         env = self._environment(order.system)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from shipwheel.assemble.base import BaseMaker
-from shipwheel.assemble.workshop import Workshop
+from shipwheel.assemble.workshop import Once, Workshop
 from shipwheel.base.model import DebianBase
 from shipwheel.errors import BuildError, HostError, LockError, TargetError
 from shipwheel.lockfile import FILE, ShipwheelLock
@@ -98,14 +99,17 @@ def ensure_builder(
     return replace(lock, builder=_lock_builder(lock.base, workshop, requested))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Forge:
-    """What one image's wheels are built with: the lock, the base below them, the target, the machine."""
+    """What one image's wheels are built with: the lock, the base below them, the target, the machine.
 
-    lock: ShipwheelLock
-    base: BaseMaker
-    target: Target
-    workshop: Workshop
+    Its methods are called from several threads; what compiles is assembled once for all of them.
+    """
+
+    def __init__(self, lock: ShipwheelLock, base: BaseMaker, target: Target, workshop: Workshop) -> None:
+        self.lock, self.base, self.target, self.workshop = lock, base, target, workshop
+        self._opening = threading.Lock()
+        self._builder: Builder | None = None
+        self._libraries = Once(lambda: frozenset(library_names(base.root())))
 
     def source(self, item: Selected) -> BuiltWheel:
         """Return the wheel of `item`; raises what `maker.make_wheel` does, and TargetError `sdist-only`."""
@@ -145,10 +149,10 @@ class Forge:
     def _compiling(self, title: str, place: str) -> Compiling:
         from shipwheel.sources.maker import Compiling
 
-        return Compiling(
-            builder=open_builder(self.lock, title, place, self.target.platform, self.workshop),
-            libraries=lambda: frozenset(library_names(self.base.root())),
-        )
+        with self._opening:
+            if self._builder is None:
+                self._builder = open_builder(self.lock, title, place, self.target.platform, self.workshop)
+        return Compiling(builder=self._builder, libraries=self._libraries)
 
 
 def member_builders(members: Sequence[Project], lock: ShipwheelLock, platform: Platform) -> dict[Path, str]:
@@ -206,7 +210,7 @@ def _pin(lock: ShipwheelLock, item: Selected, workshop: Workshop) -> ShipwheelLo
             )
         return open_builder(kept[0], title_of(item), item.place, here, workshop)
 
-    build, system = pin_source(item, workshop, builder)
+    build, system = pin_source(item, workshop, pinned=lock.build_system, builder=builder)
     lock = kept[0]
     others = tuple(known for known in lock.sources if known.source != build.source)
     systems = tuple(known for known in lock.build_systems if sorted(known.requires) != sorted(build.requires))

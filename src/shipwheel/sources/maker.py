@@ -9,7 +9,8 @@ from __future__ import annotations
 import hashlib
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+import tomllib
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,32 +60,39 @@ class Compiling:
 
 
 def pin_source(
-    item: Selected, workshop: Workshop, builder: Callable[[], Builder]
+    item: Selected,
+    workshop: Workshop,
+    *,
+    pinned: Callable[[Sequence[str]], BuildSystem | None],
+    builder: Callable[[], Builder],
 ) -> tuple[SourceBuild, BuildSystem]:
     """Find out what builds `item`: look at its files, ask its back-end, and pin what they ask for.
 
-    A pure source is built on the way, which shows that it is one. `builder` is called for one that
-    compiles. Raises BuildError, IntegrityError, NetworkError, HostError, and what `builder` raises.
+    A pure source is built on the way, which shows that it is one. `pinned` returns what the same
+    requirements came to before, `builder` is called for a source that compiles. Raises BuildError,
+    IntegrityError, NetworkError, HostError, and what `builder` raises.
     """
     index, environ = workshop.builder.index, workshop.environ
-    with source_tree(item, workshop) as tree:
+
+    def pin(requires: Sequence[str]) -> BuildSystem:
+        return pinned(requires) or pin_requirements(requires, index=index, environ=environ)
+
+    source = source_id(item.source)
+    with _located(item), source_tree(item, workshop) as tree:
         requires = tuple(tree.back_end.requires)
-        system = pin_requirements(requires, index=index, environ=environ)
+        system = pin(requires)
         if not has_native_code(tree.root, requires):
-            with _located(item):
-                extra = extra_requirements(
-                    tree.root, tree.back_end, system, cache=workshop.cache, index=index, environ=environ
-                )
+            extra = extra_requirements(
+                tree.root, tree.back_end, system, cache=workshop.cache, index=index, environ=environ
+            )
             if extra:
-                system = pin_requirements([*requires, *extra], index=index, environ=environ)
-            build = SourceBuild(name=item.name, source=source_id(item.source), requires=system.requires)
+                system = pin([*requires, *extra])
+            build = SourceBuild(name=item.name, source=source, requires=system.requires)
             if _build_pure(item, build, system, tree, workshop) is not None:
                 return build, system
-        order = _order(item, tree, system)
-        if extra := builder().requires(order):
-            system = pin_requirements([*requires, *extra], index=index, environ=environ)
-    build = SourceBuild(name=item.name, source=source_id(item.source), requires=system.requires, native=True)
-    return build, system
+        if extra := builder().requires(_order(item, tree, system)):
+            system = pin([*requires, *extra])
+    return SourceBuild(name=item.name, source=source, requires=system.requires, native=True), system
 
 
 def make_wheel(
@@ -104,7 +112,7 @@ def make_wheel(
         key = wheel_id(build, system, None)
         if (kept := kept_wheel(workshop.cache, key)) is not None:
             return kept
-        with _told(item, workshop), source_tree(item, workshop) as tree:
+        with _told(item, workshop), _located(item), source_tree(item, workshop) as tree:
             made = _build_pure(item, build, system, tree, workshop)
         if made is None:
             raise BuildError(
@@ -181,7 +189,15 @@ def source_tree(item: Selected, workshop: Workshop) -> Iterator[SourceTree]:
             root = source_root(into, getattr(source, "subdirectory", None))
         else:
             raise TypeError(f"not a source: {source!r}")
-        yield SourceTree(into, root, read_back_end(root))
+        try:
+            back_end = read_back_end(root)
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError, TypeError, AttributeError) as error:
+            raise BuildError(
+                "no-back-end",
+                f"the pyproject.toml of {_title(item)} cannot be read: {error}",
+                place=item.place,
+            ) from error
+        yield SourceTree(into, root, back_end)
 
 
 def _build_pure(
@@ -191,8 +207,7 @@ def _build_pure(
     builder = workshop.builder
     env = prepare_environment(system, cache=workshop.cache, index=builder.index, environ=builder.environ)
     with _folder() as into:
-        with _located(item):
-            built = build_wheel(tree.root, tree.back_end, env, into, environ=builder.environ)
+        built = build_wheel(tree.root, tree.back_end, env, into, environ=builder.environ)
         tags = _check_name(item, built)
         if not all(tag.endswith("-none-any") for tag in tags):
             return None
@@ -265,6 +280,8 @@ def _located(item: Selected) -> Iterator[None]:
         yield
     except BuildError as error:
         problem = error.problems[0]
+        if problem.place == item.place:
+            raise
         message = f"{_title(item)}: {problem.message}"
         raise BuildError(problem.code, message, place=item.place, hint=problem.hint) from error
 

@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -68,6 +69,9 @@ _COMPILE: Final = [
     "--no-emit-index-url",
     "--no-emit-find-links",
 ]
+
+
+_FINDING: Final = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -333,7 +337,7 @@ def run_uv(arguments: Sequence[str], stdin: str, environ: Mapping[str, str], ind
     env |= defaults | kept | dict(index.environ)
     with tempfile.TemporaryDirectory() as folder:
         done = subprocess.run(
-            [_findrun_uv(), *arguments],
+            [_find_uv(), *arguments],
             input=stdin,
             env=env,
             cwd=folder,
@@ -353,11 +357,13 @@ def run_uv(arguments: Sequence[str], stdin: str, environ: Mapping[str, str], ind
     )
 
 
-def _findrun_uv() -> str:
+def _find_uv() -> str:
     from uv import find_uv_bin
 
     try:
-        return str(find_uv_bin())
+        # Python 3.11's sysconfig, which it asks, answers None to a second thread while the first one fills it.
+        with _FINDING:
+            return str(find_uv_bin())
     except FileNotFoundError:
         if found := shutil.which("uv"):
             return found

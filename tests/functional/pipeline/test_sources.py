@@ -397,3 +397,23 @@ def test_why_of_a_source_says_that_it_is_built(bench: Bench) -> None:
 
 def test_why_of_what_is_not_installed_is_an_error(bench: Bench) -> None:
     bench.fails("plan", "--why", "nothing", bench.project(), code="not-in-image", exit_code=2)
+
+
+@pytest.mark.parametrize(
+    "text", ["[build-system\n", "[build-system]\nrequires = 7\n", "build-system = 3\n"], ids=repr
+)
+def test_a_source_whose_pyproject_is_damaged_is_refused_by_name(bench: Bench, text: str) -> None:
+    damaged = sdist(bench.folder, "dep", **{"pyproject.toml": text})
+
+    message = bench.fails("build", bench.project(["dep"], wheels=[damaged]), code="no-back-end", exit_code=9)
+
+    assert "dep 1.0" in message
+
+
+def test_an_sdist_that_unpacks_to_other_places_is_refused(bench: Bench) -> None:
+    evil = make_sdist("dep", "1.0", {"../../evil.py": "boom"})
+
+    message = bench.fails("build", bench.project(["dep"], wheels=[evil]), code="unsafe-source", exit_code=6)
+
+    assert "dep-1.0.tar.gz" in message
+    assert not list(bench.folder.rglob("evil.py"))
