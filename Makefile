@@ -60,6 +60,10 @@ conformance: .venv/.dev tools ## Slow comparisons with other tools on real locks
 bench: .venv/.runtime ## Measure, and put the table into docs/benchmarks.md
 	$(BIN)/python benchmarks/run.py --write docs/benchmarks.md
 
+.PHONY: bench-history
+bench-history: .venv/.runtime ## Simulate pushes over real lock histories (../shared/lock-corpus)
+	$(BIN)/python benchmarks/history.py --write docs/benchmarks.md
+
 # The tests compare with real tools. Root may install them and a complete run (CI=true) must have them;
 # for others, a test whose tool is missing skips and says so.
 .PHONY: tools
