@@ -47,7 +47,7 @@ def read_project(path: Path) -> Project:
         root=root,
         data=data,
         name=name,
-        version=None if version == "0" and reader.is_dynamic("version") else version,
+        version=None if reader.is_placeholder(version) else version,
         python=python,
         scripts=reader.scripts(),
         package_mode=reader.package_mode(),
@@ -90,6 +90,7 @@ class _Reader:
         self.problems: list[Problem] = []
         tool = self.table(data, "tool", "tool")
         self._data = data
+        self._tool = tool
         self._project = self.table(data, "project", "project")
         self._poetry = self.table(tool, "poetry", "tool.poetry")
         self._uv = self.table(tool, "uv", "tool.uv")
@@ -124,6 +125,11 @@ class _Reader:
     def is_dynamic(self, key: str) -> bool:
         dynamic = self._project.get("dynamic", [])
         return isinstance(dynamic, list) and key in dynamic
+
+    def is_placeholder(self, version: str | None) -> bool:
+        """Tell whether the version that stands there is replaced when the wheel is built."""
+        plug_in = self.table(self._tool, "poetry-dynamic-versioning", "tool.poetry-dynamic-versioning")
+        return plug_in.get("enable") is True or (version == "0" and self.is_dynamic("version"))
 
     def python(self) -> PythonRequirement:
         if "requires-python" in self._project:

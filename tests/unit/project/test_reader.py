@@ -169,3 +169,10 @@ def test_the_file_itself_may_be_named(tmp_path: Path) -> None:
     project_with(tmp_path, STANDARD)
 
     assert read_project(tmp_path / "pyproject.toml").root == tmp_path
+
+
+@pytest.mark.parametrize("enable", ["true", "false"])
+def test_a_version_that_a_plug_in_replaces_is_no_version(tmp_path: Path, enable: str) -> None:
+    text = f"{POETRY}[tool.poetry-dynamic-versioning]\nenable = {enable}\n"
+
+    assert project_with(tmp_path, text).version == (None if enable == "true" else "1.2")
