@@ -20,6 +20,9 @@ def own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.Te
         if name.startswith("SHIPWHEEL_") or name == "SOURCE_DATE_EPOCH":
             monkeypatch.delenv(name)
     monkeypatch.setenv("SHIPWHEEL_CACHE_DIR", str(tmp_path_factory.getbasetemp() / "shipwheel-cache"))
+    if os.geteuid() != 0 and "XDG_RUNTIME_DIR" not in os.environ:
+        # A user without a session: skopeo would look for its sign-ins below /run, where only root may.
+        monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path_factory.getbasetemp()))
 
 
 @pytest.fixture(autouse=True)
