@@ -125,6 +125,7 @@ def check_image(question: Question) -> Report:
         ),
         kinds=kinds,
         folders=_printable_folder(small.summarize_folders(subject)),
+        costs=tuple(replace(cost, what=printable(cost.what)) for cost in fast.change_costs(subject)),
     )
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import posixpath
 import re
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from shipwheel.oci.tree import Node
 from shipwheel.verify.evidence import FileFact
-from shipwheel.verify.model import Finding, NotChecked, Place, Result, Rule
+from shipwheel.verify.model import Cost, Finding, NotChecked, Place, Result, Rule
 from shipwheel.verify.subject import WORTH_A_LINE, Subject, count, size_text, total
 
 NO_BYTECODE: Final = Rule(
@@ -145,6 +145,47 @@ def first_party_layers(subject: Subject) -> dict[int, list[str]]:
         elif workdir and path.startswith(f"{workdir}/") and not path.startswith(sites):
             found[node.source[0]].append(path)
     return found
+
+
+def change_costs(subject: Subject) -> tuple[Cost, ...]:
+    """Return what a code edit, a version bump and an upgraded dependency push, computed from the layers.
+
+    Of dependencies the one in the middle and the dearest are told.
+    """
+    layers = subject.evidence.image.layers
+    # Layers put together from wheels do not depend on each other; a Dockerfile's follow from those below.
+    ours = all(layer.created_by.startswith(_SHIPWHEEL) for layer in layers)
+
+    def cost(what: str, touched: Iterable[int]) -> Cost:
+        first = min(touched)
+        numbers = sorted(touched) if ours else range(first, len(layers))
+        return Cost(
+            what=what,
+            layers=tuple(numbers),
+            size=sum(layers[number].descriptor.size for number in numbers),
+        )
+
+    found = []
+    if own := first_party_layers(subject):
+        found.append(cost("a code edit", own))
+    names: dict[int, set[int]] = defaultdict(set)
+    for path, index in subject.installed.owners.items():
+        node = subject.evidence.visible.get(path)
+        if node is not None and node.source is not None:
+            names[index].add(node.source[0])
+    third = []
+    for index, touched in sorted(names.items()):
+        item = subject.installed.distributions[index]
+        if item.name in subject.first_party:
+            found.append(cost(f"a new version of {item.name}", touched | set(own)))
+        else:
+            third.append(cost(f"{item.name} upgraded", touched))
+    if third:
+        third.sort(key=lambda item: (item.size, item.what))
+        middle, dearest = third[(len(third) - 1) // 2], third[-1]
+        found.append(middle)
+        found += [] if middle == dearest else [dearest]
+    return tuple(found)
 
 
 def _check_layers(subject: Subject) -> Iterator[Result]:

@@ -107,6 +107,15 @@ class PackageSummary:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Cost:
+    """What a change pushes: `what` changed, the numbers of the `layers` that are new then, and their bytes."""
+
+    what: str
+    layers: Sequence[int]
+    size: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Folder:
     """A folder or file that is seen, with the bytes below it, largest first; small ones are put together."""
 
@@ -120,6 +129,7 @@ class Report:
     """All that is said of one image.
 
     `passed` are codes of rules that were checked and hold. `kinds` are bytes by kind of file.
+    `costs` tell what changes push, as far as it is known which code is the project's.
     """
 
     image: str
@@ -135,6 +145,7 @@ class Report:
     packages: Sequence[PackageSummary]
     kinds: Mapping[str, int]
     folders: Folder
+    costs: Sequence[Cost] = ()
 
     def worst(self) -> Severity | None:
         """Return the gravest severity of a finding, or None."""

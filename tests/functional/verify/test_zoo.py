@@ -267,3 +267,20 @@ def test_ignoring_one_path_leaves_the_others() -> None:
 
 def _settings(**values: str) -> CheckSettings:
     return CheckSettings(ignore=(IgnoreSettings(**values),))
+
+
+def test_what_a_change_pushes_is_computed_from_the_layers() -> None:
+    image = clean_image(layer(distribution("huge", "1.0", {"huge.bin": MEGABYTES})))
+    sizes = [made.descriptor.size for made in image.layers]
+    assert [(cost.what, cost.layers, cost.size) for cost in check(image).costs] == [
+        ("a code edit", (2,), sizes[2]),
+        ("friendly upgraded", (1,), sizes[1]),
+        ("huge upgraded", (3,), sizes[3]),
+    ]
+
+
+def test_in_a_dockerfiles_image_a_change_pushes_all_that_is_above_too() -> None:
+    image = with_files(distribution("huge", "1.0", {"huge.bin": MEGABYTES}), created_by="RUN pip install")
+    sizes = [made.descriptor.size for made in image.layers]
+    (edit, *_) = check(image).costs
+    assert (edit.what, edit.layers, edit.size) == ("a code edit", (2, 3), sizes[2] + sizes[3])

@@ -48,6 +48,9 @@ def to_json(report: Report) -> dict[str, Any]:
             for package in report.packages
         ],
         "kinds": dict(report.kinds),
+        "costs": [
+            {"what": cost.what, "layers": list(cost.layers), "size": cost.size} for cost in report.costs
+        ],
     }
 
 

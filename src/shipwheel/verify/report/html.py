@@ -58,6 +58,7 @@ def _body(report: Report, comparison: Comparison | None) -> Iterator[str]:
         found = [finding for finding in report.findings if finding.rule.promise == promise]
         for number, finding in enumerate(found):
             yield from _finding(finding, anchor=f' id="{promise}"' if number == 0 else "")
+    yield from _costs(report)
     yield from _explorer()
     yield from _tables(report)
     yield from _rest(report)
@@ -137,6 +138,13 @@ def _place(place: Place) -> str:
     if place.detail:
         parts.append(f'<span class="soft">{escape(place.detail)}</span>')
     return " · ".join(parts)
+
+
+def _costs(report: Report) -> Iterator[str]:
+    if report.costs:
+        yield "<h2>What a change pushes</h2>"
+        rows = [[size_text(cost.size), str(len(cost.layers)), escape(cost.what)] for cost in report.costs]
+        yield from _table(["Bytes", "Layers", "Change"], rows, numbers=2)
 
 
 def _explorer() -> Iterator[str]:

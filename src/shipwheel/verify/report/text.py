@@ -34,6 +34,9 @@ def _lines(report: Report, *, everything: bool) -> Iterator[str]:
                 yield f"  not checked  {unchecked.rule.code}: {unchecked.reason}"
         if promise == "small":
             yield from _sizes(report, everything=everything)
+        if promise == "fast":
+            for cost in report.costs:
+                yield f"  {cost.what} pushes {size_text(cost.size)} in {_count(len(cost.layers), 'layer')}"
     if report.ignored:
         yield ""
         yield "Ignored on purpose"
