@@ -120,6 +120,8 @@ def _builder(road: DockerfilePlan, words: Words) -> list[str]:
         road.wheel_tools, "/opt/wheel-tools.txt", _pip_install("/opt/wheel-tools", "/opt/wheel-tools.txt")
     )
     for number, system_pins in enumerate(road.build_systems):
+        if not system_pins.requirements:
+            continue  # a back-end of the project's own, that needs nothing
         lines.append(f"# What builds wheels: {', '.join(system_pins.requires)}.")
         file = f"/opt/build-{number}.txt"
         lines += _install_pins(system_pins, file, _pip_install(f"/opt/build-{number}", file))
