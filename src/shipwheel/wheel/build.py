@@ -14,6 +14,7 @@ import sys
 import tempfile
 import threading
 import tomllib
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -217,8 +218,11 @@ class _Hooks:
     def __init__(
         self, tree: Path, back_end: BackEnd, env: Path, environ: Mapping[str, str], epoch: int
     ) -> None:
-        from pyproject_hooks import BuildBackendHookCaller
+        import pyproject_hooks
 
+        # Since 1.3 it repeats here what a back-end warns its authors of.
+        if (category := getattr(pyproject_hooks, "BuildBackendWarning", None)) is not None:
+            warnings.filterwarnings("ignore", category=category)
         self._tree = tree
         self._output: list[str] = []
         self._environ = {name: environ[name] for name in _PASSED_ON if name in environ} | {
@@ -231,7 +235,7 @@ class _Hooks:
         }
         if (git := environ.get("GIT_DIR")) is not None:
             self._environ["GIT_DIR"] = git
-        self._caller = BuildBackendHookCaller(
+        self._caller = pyproject_hooks.BuildBackendHookCaller(
             str(tree),
             back_end.name,
             backend_path=list(back_end.path) or None,

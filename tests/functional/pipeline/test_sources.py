@@ -417,3 +417,13 @@ def test_an_sdist_that_unpacks_to_other_places_is_refused(bench: Bench) -> None:
 
     assert "dep-1.0.tar.gz" in message
     assert not list(bench.folder.rglob("evil.py"))
+
+
+def test_what_a_back_end_warns_its_authors_of_is_not_shown(bench: Bench) -> None:
+    root = tree(bench.folder / "noisy", "dep")
+    noisy = "import warnings\nwarnings.warn('this is deprecated')\n" + (root / "_back_end.py").read_text()
+    project = bench.project(["dep"], wheels=[sdist(bench.folder, "dep", **{"_back_end.py": noisy})])
+
+    done = bench.run("build", "--quiet", project)
+
+    assert (done.returncode, done.stderr) == (0, "")
