@@ -17,12 +17,16 @@ KEY_ANNOTATION: Final = "io.shipwheel.layer.key"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PastImage:
-    """What is known of an image made before: `where` it is, its layers by key, and what they were made of."""
+    """What is known of an image made before: `where` it is, its layers by key, and what they were made of.
+
+    `keys` are those of all its layers, also of ones that cannot be had from there.
+    """
 
     where: str
     platform: Platform
     layers: Mapping[str, Layer]
     inputs: Sequence[LayerInputs]
+    keys: frozenset[str]
 
 
 class LayerBook:

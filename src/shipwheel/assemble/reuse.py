@@ -93,4 +93,6 @@ def _past_image(
         descriptor = replace(layer.descriptor, annotations=kept)
         blob = ReusedBlob(client, repository, descriptor, on_bytes)
         layers[key] = replace(layer, descriptor=descriptor, blob=blob)
-    return PastImage(where=where, platform=image.platform, layers=layers, inputs=tuple(inputs))
+    return PastImage(
+        where=where, platform=image.platform, layers=layers, inputs=tuple(inputs), keys=frozenset(layers)
+    )

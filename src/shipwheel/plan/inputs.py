@@ -16,12 +16,15 @@ from shipwheel.base.model import Base, DebianPlatform
 from shipwheel.oci.layer import RECIPE as LAYER_RECIPE
 from shipwheel.plan.base import footing_key, locked_platform
 from shipwheel.plan.model import BuildPlan, LayerPlan
+from shipwheel.plan.planner import BYTECODE_RECIPE, SKELETON_RECIPE
+from shipwheel.wheel.keys import WHEEL_LAYER_RECIPE
 
 # The annotation that a manifest's layers carry beside their key.
 INPUTS_ANNOTATION: Final = "io.shipwheel.layer.inputs"
 # Enough of a hash to tell two files of one version apart.
 _SHORT: Final = 12
 _WHEELS: Final = ("wheel", "wheels")
+_RECIPES: Final[Mapping[str, str]] = {"bytecode": BYTECODE_RECIPE, "skeleton": SKELETON_RECIPE}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +63,7 @@ class LayerInputs:
 def layer_inputs(plan: BuildPlan, layer: LayerPlan, base: Base) -> LayerInputs:
     """Return what `layer` of `plan` is made of, as far as the plan knows: not the project's own files."""
     packages: dict[str, str] = {}
-    settings: dict[str, str] = {"recipe": LAYER_RECIPE}
+    settings: dict[str, str] = {"recipe": _RECIPES.get(layer.kind, WHEEL_LAYER_RECIPE)}
     below = tuple(item for item in plan.layers if item.kind == "base")
     if layer.kind == "base":
         packages, settings = _base_inputs(layer, base, plan)

@@ -67,7 +67,8 @@ def explain_image(
         because: tuple[str, ...] = ()
         if origin == "made":
             inputs = LayerInputs.parse(annotations.get(INPUTS_ANNOTATION, ""))
-            because = _reasons(inputs, past, fresh=fresh)
+            key = annotations.get(KEY_ANNOTATION, "")
+            because = _reasons(key, inputs, past, fresh=fresh)
         stories.append(
             LayerStory(
                 name=planned.name,
@@ -82,10 +83,11 @@ def explain_image(
     return tuple(stories)
 
 
-def _reasons(inputs: LayerInputs | None, past: PastImage | None, *, fresh: bool) -> tuple[str, ...]:
+def _reasons(key: str, inputs: LayerInputs | None, past: PastImage | None, *, fresh: bool) -> tuple[str, ...]:
     if fresh:
         return ("--no-cache asks for it",)
     if past is None or inputs is None:
         return ("no earlier image is known here",)
-    changes = explain_change(inputs, past.inputs)
-    return changes or (f"it is as in {past.where}, whose layers are not here any more",)
+    if key in past.keys:
+        return (f"it is as in {past.where}, whose layers are not here any more",)
+    return explain_change(inputs, past.inputs) or ("something changed that has no name here",)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from packaging.version import InvalidVersion, Version
 
-from shipwheel.assemble.book import PastImage
+from shipwheel.assemble.book import KEY_ANNOTATION, PastImage
 from shipwheel.assemble.workshop import Workshop
 from shipwheel.errors import ImageError, NetworkError
 from shipwheel.oci.model import Image, Platform
@@ -14,7 +14,7 @@ from shipwheel.oci.reference import Reference
 from shipwheel.plan.inputs import INPUTS_ANNOTATION, LayerInputs
 
 # Part of what a build leaves for the next one on this machine.
-_RECORD = "built/1"
+_RECORD = "built/2"
 
 
 def learn_named(
@@ -58,21 +58,26 @@ def learn_replaced(
 def learn_local(platform: Platform, workshop: Workshop) -> PastImage | None:
     """Return what the last build of this project on this machine was made of."""
     kept = workshop.cache.record(_record_key(platform, workshop))
-    if not isinstance(kept, list):
+    if not isinstance(kept, dict):
         return None
-    inputs = [LayerInputs.parse(text) for text in kept if isinstance(text, str)]
+    inputs = [LayerInputs.parse(text) for text in kept["inputs"]]
     return PastImage(
         where="the last build here",
         platform=platform,
         layers={},
         inputs=tuple(item for item in inputs if item is not None),
+        keys=frozenset(kept["keys"]),
     )
 
 
 def remember_build(image: Image, workshop: Workshop) -> None:
     """Keep what `image` is made of, for `learn_local`."""
-    inputs = [layer.descriptor.annotations.get(INPUTS_ANNOTATION) for layer in image.layers]
-    workshop.cache.add_record(_record_key(image.platform, workshop), [text for text in inputs if text])
+    annotations = [layer.descriptor.annotations for layer in image.layers]
+    value = {
+        "inputs": [item[INPUTS_ANNOTATION] for item in annotations if INPUTS_ANNOTATION in item],
+        "keys": [item[KEY_ANNOTATION] for item in annotations if KEY_ANNOTATION in item],
+    }
+    workshop.cache.add_record(_record_key(image.platform, workshop), value)
 
 
 def _read(reference: Reference, platforms: Sequence[Platform], workshop: Workshop) -> list[PastImage]:
