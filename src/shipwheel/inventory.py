@@ -54,8 +54,8 @@ class PythonPackage:
     layer: int
     summary: str | None = None
     license: str | None = None
-    license_names: Sequence[str] = ()
-    requires: Sequence[str] = ()
+    license_names: tuple[str, ...] = ()
+    requires: tuple[str, ...] = ()
     origin: Mapping[str, object] | None = None
     first_party: bool = False
 
@@ -81,8 +81,8 @@ class SystemPackage:
 class Inventory:
     """What is installed, each kind sorted by name; `os` is os-release(5), `runtime` None without Python."""
 
-    python: Sequence[PythonPackage] = ()
-    system: Sequence[SystemPackage] = ()
+    python: tuple[PythonPackage, ...] = ()
+    system: tuple[SystemPackage, ...] = ()
     os: Mapping[str, str] = field(default_factory=dict)
     runtime: Contents | None = None
 
@@ -152,6 +152,11 @@ def is_ours(layer: Layer) -> bool:
     return layer.created_by.startswith(_OURS)
 
 
+def holds_own(layer: Layer, title: str) -> bool:
+    """Whether the layer is that of the project `title` or of its path dependencies, as the history says."""
+    return is_ours(layer) and layer_title(layer) in ("first-party", title)
+
+
 def _runtime(image: LoadedImage, place: str, tree: Tree) -> Contents | None:
     try:
         return inspect_image(image, place=place, tree=tree)
@@ -167,7 +172,6 @@ def _python_package(path: str, layer: int, files: Mapping[str, bytes], image: Lo
     name, _, version = stem.partition("-")
     expression, names = _licenses(raw)
     title = (image.image.config.labels or {}).get("org.opencontainers.image.title", "")
-    own = image.layers[layer]
     return PythonPackage(
         name=canonicalize_name(raw.get("name") or name),
         version=raw.get("version") or version or "0",
@@ -178,7 +182,7 @@ def _python_package(path: str, layer: int, files: Mapping[str, bytes], image: Lo
         license_names=names,
         requires=tuple(raw.get("requires_dist") or ()),
         origin=_origin(files.get(_direct_url(path))),
-        first_party=is_ours(own) and layer_title(own) in ("first-party", title),
+        first_party=holds_own(image.layers[layer], title),
     )
 
 

@@ -63,7 +63,7 @@ def _of_project(options: argparse.Namespace) -> bytes:
             item = BuiltImage(
                 image=built.images[0], plan=planned.plan, selected=planned.selected, lock=planned.lock
             )
-            return built_sbom(item, built.reference)
+            return built_sbom(item, built.reference, workshop.cache)
 
 
 def _of_image(text: str, options: argparse.Namespace) -> bytes:

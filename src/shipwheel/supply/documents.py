@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from shipwheel.assemble.workshop import Workshop
+from shipwheel.cache import Cache
 from shipwheel.inventory import as_loaded, read_inventory
 from shipwheel.lockfile import FILE, ShipwheelLock
 from shipwheel.locks.model import Selected
@@ -17,6 +18,7 @@ from shipwheel.oci.registry import Repository
 from shipwheel.plan.model import BuildPlan
 from shipwheel.supply.attach import Document, attach
 from shipwheel.supply.locked import Material, file_hashes, image_materials
+from shipwheel.supply.parts import built_inventory
 from shipwheel.supply.provenance import Source, lock_hashes, make_provenance, read_invocation
 from shipwheel.supply.sbom import Subject, make_sbom
 from shipwheel.tags.facts import read_facts
@@ -37,14 +39,13 @@ class BuiltImage:
         return image_materials(self.plan, self.selected, self.lock)
 
 
-def built_sbom(built: BuiltImage, reference: Reference) -> bytes:
-    """Return the list of components of an image just built; its layers are read.
+def built_sbom(built: BuiltImage, reference: Reference, cache: Cache) -> bytes:
+    """Return the list of components of an image just built.
 
-    A layer that came from a registry is fetched for it, once.
+    Layers are read that `cache` does not know yet; one that came from a registry is fetched for it.
     """
-    image = as_loaded(built.image)
-    subject = _subject(image, reference, built.plan, built.materials)
-    return make_sbom(read_inventory(image, place=reference.name), subject)
+    subject = _subject(as_loaded(built.image), reference, built.plan, built.materials)
+    return make_sbom(built_inventory(built.image, built.plan, cache), subject)
 
 
 def image_sbom(image: LoadedImage, reference: Reference) -> bytes:
@@ -91,7 +92,7 @@ def attest(images: Sequence[BuiltImage], reference: Reference, workshop: Worksho
     attached: list[Descriptor] = []
     for built in images:
         documents = [
-            Document.sbom(built_sbom(built, reference)),
+            Document.sbom(built_sbom(built, reference, workshop.cache)),
             Document.provenance(built_provenance(built, reference, root=root, environ=environ)),
         ]
         attached += attach(workshop.registry, repository, built.image.descriptor, documents)

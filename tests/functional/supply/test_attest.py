@@ -179,3 +179,19 @@ def test_syft_finds_what_the_components_say(yard: Yard, tmp_path: Path) -> None:
     in_image = found("scan", f"oci-dir:{layout}")
     assert "pkg:pypi/cow@1.0" in in_image
     assert found("convert", listed) == in_image
+
+
+def test_layers_read_one_by_one_make_the_inventory_of_the_whole_image(yard: Yard) -> None:
+    project = yard.bench.project(["cow", "hen"], wheels=[COW, HEN])
+    yard.push(project, "--attest")
+    yard.push(project, "--attest")  # from what was noted of each layer
+
+    def facts(*words: str) -> object:
+        data = json.loads(yard.bench.run("sbom", *words).stdout)
+        # The locks' hashes are what the image itself does not know.
+        parts = [
+            {key: value for key, value in item.items() if key != "hashes"} for item in data["components"]
+        ]
+        return parts, data["dependencies"], data["metadata"]
+
+    assert facts(f"{yard.name}:1.0.0") == facts("--attached", f"{yard.name}:1.0.0")
