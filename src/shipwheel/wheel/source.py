@@ -169,17 +169,49 @@ def check_no_private_keys(wheel: Path, project: Project) -> None:
 
 
 def stage_project(project: Project, folder: Path) -> Path:
-    """Copy the files that count into a folder below `folder`, and return it. A project versioned by git sees its repository through a `.git` file."""
+    """Copy the files that count into a folder below `folder`, and return it.
+
+    One whose version comes from version control sees its repository.
+    """
     # The folder's name is the project's: back-ends report it, and never a random one.
     tree = folder / "project"
     tree.mkdir()
     copy_files(project.root, _files(project), tree)
-    repository = project.root / ".git"
-    if _versioned_by_vcs(project) and repository.exists():
-        # gitrepository-layout(5): a file `.git` may name the repository's folder.
-        text = repository.read_text() if repository.is_file() else f"gitdir: {repository}\n"
-        (tree / ".git").write_text(text)
+    if _versioned_by_vcs(project) and (project.root / ".git").exists():
+        show_repository(project.root, tree)
     return tree
+
+
+def show_repository(root: Path, tree: Path) -> None:
+    """Make `tree`, a copy of some of the files in the git worktree `root`, a worktree of the same commit.
+
+    It has an index of its own, beside it, by which files that were not copied are no change. Does
+    nothing where git cannot tell: the back-end will say what it lacks.
+    """
+    try:
+        # gitrepository-layout(5): HEAD and index are the worktree's own, all else is in the common folder.
+        own, common = _git(
+            root, "rev-parse", "--path-format=absolute", "--git-dir", "--git-common-dir"
+        ).split("\n")[:2]
+        folder = tree.parent / "git"
+        folder.mkdir()
+        (folder / "commondir").write_text(f"{common}\n")
+        (folder / "gitdir").write_text(f"{tree / '.git'}\n")
+        for name in ("HEAD", "index"):
+            if (Path(own) / name).exists():
+                (folder / name).write_bytes((Path(own) / name).read_bytes())
+        (tree / ".git").write_text(f"gitdir: {folder}\n")
+        gone = _git(tree, "ls-files", "-z", "--deleted")
+        _git(tree, "update-index", "-z", "--skip-worktree", "--stdin", text=gone)
+    except (FileNotFoundError, subprocess.CalledProcessError):
+        return
+
+
+def _git(folder: Path, *words: str, text: str = "") -> str:
+    done = subprocess.run(
+        ["git", "-C", str(folder), *words], input=text, capture_output=True, text=True, check=True
+    )
+    return done.stdout
 
 
 def _versioned_by_vcs(project: Project) -> bool:

@@ -1,9 +1,11 @@
 """What the making of a project's own wheel depends on."""
 
+import subprocess
 from pathlib import Path
 
 import pytest
 
+from helpers.tools import require_tool
 from shipwheel.project.reader import read_project
 from shipwheel.wheel.source import source_key, stage_project
 
@@ -44,3 +46,29 @@ def test_a_lock_that_the_back_end_does_not_read_makes_no_other_wheel(
 
     assert (len(keys) == 2) is counts
     assert (stage_project(read_project(root), tmp_path_factory.mktemp("staged")) / lock).exists() is counts
+
+
+def test_files_that_stay_out_do_not_make_a_version_dirty_and_the_own_index_stays(tmp_path: Path) -> None:
+    git = [require_tool("git"), "-C"]
+    root = tmp_path / "project"
+    (root / ".vscode").mkdir(parents=True)
+    project_with(root, BY_TAG)
+    (root / ".vscode" / "settings.json").write_text("{}")
+    identity = ["-c", "user.name=Ann", "-c", "user.email=ann@shop.example"]
+    for words in (["init", "-q"], ["add", "-A"], [*identity, "commit", "-qm", "one"], ["tag", "v1.2"]):
+        subprocess.run([*git, str(root), *words], check=True)
+    index = (root / ".git" / "index").read_bytes()
+    describe = ["describe", "--dirty", "--tags"]
+
+    def described(folder: str) -> str:
+        (tmp_path / folder).mkdir()
+        tree = stage_project(read_project(root), tmp_path / folder)
+        assert not (tree / ".vscode").exists()
+        return subprocess.run(
+            [*git, str(tree), *describe], check=True, capture_output=True, text=True
+        ).stdout.strip()
+
+    assert described("clean") == "v1.2"
+    (root / "app.py").write_text("changed = True\n")
+    assert described("changed") == "v1.2-dirty"
+    assert (root / ".git" / "index").read_bytes() == index
