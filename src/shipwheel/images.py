@@ -19,6 +19,7 @@ from shipwheel.oci.layout import LAYOUT_FILE
 from shipwheel.oci.model import Platform
 from shipwheel.oci.read import LoadedImage, LoadedIndex, platform_matches
 from shipwheel.oci.reference import Reference
+from shipwheel.plan.host import default_platform
 
 if TYPE_CHECKING:
     from shipwheel.oci.registry.client import RegistryClient
@@ -144,7 +145,14 @@ def open_image(text: str | Place, opener: Opener) -> Iterator[OpenedImage]:
             with tempfile.TemporaryDirectory(prefix="shipwheel-") as folder:
                 archive = Path(folder) / "image.tar"
                 _save(place, archive, opener.environ)
-                yield OpenedImage(place=place, value=read_archive(archive))
+                try:
+                    value = read_archive(archive)
+                except ImageError as error:
+                    if error.code != "absent-blob":
+                        raise
+                    # containerd's store names every platform of an image, and has the one that was pulled.
+                    value = read_archive(archive, platform=default_platform())
+                yield OpenedImage(place=place, value=value)
 
 
 def _in_file(kind: Kind, rest: str) -> Place:

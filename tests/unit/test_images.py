@@ -1,6 +1,7 @@
 """Which place a text names, and reading an image from files."""
 
 import contextlib
+import tarfile
 from pathlib import Path
 from typing import NoReturn
 
@@ -9,9 +10,11 @@ import pytest
 from shipwheel.errors import HostError, ImageError, ShipwheelError, UsageError
 from shipwheel.images import Opener, Place, open_image
 from shipwheel.oci.archive import write_docker_archive, write_oci_archive
+from shipwheel.oci.archive_read import SliceBlob
 from shipwheel.oci.layout import write_layout
 from shipwheel.oci.model import Digest
 from shipwheel.oci.reference import Reference
+from shipwheel.plan.host import default_platform
 from shipwheel.testing.images import LINUX_AMD64, LINUX_ARM64, random_image, random_index
 
 
@@ -110,3 +113,56 @@ def test_an_engine_that_is_not_there_is_named() -> None:
         stack.enter_context(open_image("localhost/app", OPENER))
     assert isinstance(raised.value, ShipwheelError)
     assert "docker is not installed; podman is not installed" in str(raised.value)
+
+
+def stand_in(folder: Path, archive: Path) -> Opener:
+    """Return an opener on a machine whose docker gives out `archive`, whatever it is asked for."""
+    program = folder / "docker"
+    program.write_text(f'#!/bin/sh\ncp "{archive}" "$3"\n')
+    program.chmod(0o755)
+    return Opener(registry=no_registry, environ={"PATH": f"{folder}:/usr/bin:/bin"})
+
+
+def test_what_an_engine_gives_out_is_removed_afterwards(tmp_path: Path) -> None:
+    archive = tmp_path / "saved.tar"
+    write_docker_archive(archive, IMAGE)
+
+    with open_image("localhost/app", stand_in(tmp_path, archive)) as opened:
+        [layer, *_] = opened.images[0].layers
+        assert isinstance(layer.blob, SliceBlob)
+        copy = layer.blob.path
+        assert copy.exists()
+    assert not copy.exists()
+
+
+def test_an_engine_that_has_one_platform_of_several_gives_that_one(tmp_path: Path) -> None:
+    """As containerd's store does: the index names platforms that were never pulled."""
+    here = default_platform()
+    other = LINUX_ARM64 if here == LINUX_AMD64 else LINUX_AMD64
+    whole, part = tmp_path / "whole.tar", tmp_path / "part.tar"
+    write_oci_archive(whole, INDEX)
+    absent = next(image for image in INDEX.images if image.platform == other).digest.hex
+    with tarfile.open(whole) as source, tarfile.open(part, "w") as target:
+        for member in source:
+            if not member.name.endswith(absent):
+                target.addfile(member, source.extractfile(member))
+
+    with open_image("docker-daemon:app", stand_in(tmp_path, part)) as opened:
+        assert [image.platform for image in opened.images] == [here]
+    # A file that lacks something is damaged.
+    with pytest.raises(ImageError) as raised, open_image(str(part), OPENER):
+        pass
+    assert raised.value.code == "absent-blob"
+
+
+def test_an_engines_refusal_is_told(tmp_path: Path) -> None:
+    program = tmp_path / "podman"
+    program.write_text("#!/bin/sh\necho 'Error: app: image not known' >&2\nexit 125\n")
+    program.chmod(0o755)
+    opener = Opener(registry=no_registry, environ={"PATH": f"{tmp_path}:/usr/bin:/bin"})
+
+    with (
+        pytest.raises(HostError, match="podman: Error: app: image not known"),
+        open_image("podman:app", opener),
+    ):
+        pass

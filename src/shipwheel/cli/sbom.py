@@ -90,7 +90,9 @@ def _of_image(text: str, options: argparse.Namespace) -> bytes:
                 place=f"{repository}@{image.digest}",
                 hint="without --attached, one is made from the image's files",
             )
-        return found[-1]
+        if len(set(found)) > 1:
+            print(f"note: {len(set(found))} lists are attached; this is one of them", file=sys.stderr)
+        return min(found)
 
 
 def _stem(text: str) -> str:
