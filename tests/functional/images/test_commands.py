@@ -16,9 +16,10 @@ from helpers.bases import python_base
 from helpers.podman import podman, storage
 from helpers.tools import require_tool
 from shipwheel.oci.layout import read_layout, write_layout
-from shipwheel.oci.model import Image
+from shipwheel.oci.model import Image, ImageIndex
 from shipwheel.oci.read import LoadedImage
 from shipwheel.oci.registry import Repository, push_image
+from shipwheel.oci.tree import find_files
 from shipwheel.oci.validate import validate_layout
 
 
@@ -277,3 +278,26 @@ def test_an_image_of_another_make_is_refused(yard: Yard, tmp_path: Path) -> None
     )
     yard.bench.fails("rebase", tmp_path / "foreign", "--base", base, code="no-output", exit_code=2)
     assert not (tmp_path / "out").exists()
+
+
+def test_every_platform_of_an_image_is_rebased(yard: Yard, tmp_path: Path) -> None:
+    repository = Repository(registry=yard.registry, name=f"{yard.repository}/base")
+    for tag in ("1", "2"):
+        images = [
+            python_base(tmp_path / tag / arch, architecture=arch, extra={"etc/tag": tag.encode()})
+            for arch in ("amd64", "arm64")
+        ]
+        push_image(yard.client, ImageIndex(images=images), repository, tags=[tag])
+    settings = BASE_SETTINGS.format(name=f"{repository}:1")
+    project = yard.bench.project(["cow"], wheels=[COW], base=False, settings=settings)
+    environ = {"UV_CACHE_DIR": str(tmp_path / "uv")}
+    yard.push(project, "--platform", "linux/amd64,linux/arm64", environ=environ)
+    image = f"{yard.name}:1.0.0"
+
+    done = yard.bench.run("rebase", image, "--base", f"{repository}:2", "--push", image)
+
+    assert done.returncode == 0, done.stderr
+    for platform in ("linux/amd64", "linux/arm64"):
+        rebased = yard.image(platform=platform)
+        assert find_files(rebased.layers, ["etc/tag"]) == {"etc/tag": b"2"}
+        assert str(rebased.platform) == platform
