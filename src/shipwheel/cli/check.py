@@ -58,6 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FOLDER",
         help="the project that an IMAGE was made from: its lock and settings are used",
     )
+    parser.add_argument("--dockerfile", metavar="FILE", help="the Dockerfile of an IMAGE, to look at too")
     parser.add_argument("--format", choices=FORMATS, default="text", help="of the report (default: text)")
     # Not `output`, by which `make_request` means the image.
     parser.add_argument("--output", "-o", dest="report_file", metavar="FILE", help="write the report there")
@@ -117,6 +118,8 @@ def run(options: argparse.Namespace) -> int:
                     lock=lock,
                     lock_problem=problem,
                     settings=settings,
+                    dockerfile=_dockerfile(options),
+                    environ=dict(os.environ),
                     machine=_machine(options, target.image, progress),
                     only=frozenset(word for words in options.only for word in words.split(",") if word),
                 )
@@ -172,6 +175,15 @@ def _project(options: argparse.Namespace) -> Project | None:
             raise UsageError("two-projects", "the target is a project already", place="--project")
         return read_project(Path(options.target))
     return None if options.project is None else read_project(Path(options.project))
+
+
+def _dockerfile(options: argparse.Namespace) -> Path | None:
+    if options.dockerfile is None:
+        return None
+    path = Path(options.dockerfile)
+    if not path.is_file():
+        raise UsageError("no-dockerfile", "there is no such file", place=str(path))
+    return path
 
 
 def _lock(project: Project | None) -> tuple[Lock | None, Problem | None]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Final
 
 from packaging.utils import NormalizedName, canonicalize_name
@@ -16,7 +17,7 @@ from shipwheel.oci.model import Image
 from shipwheel.oci.read import LoadedImage
 from shipwheel.project.model import Project
 from shipwheel.project.settings import CheckSettings, IgnoreSettings
-from shipwheel.verify import fast, flexible, live, small, stable
+from shipwheel.verify import dockerfile, fast, flexible, linters, live, small, stable
 from shipwheel.verify.evidence import CHECK_LIMITS, collect
 from shipwheel.verify.installed import Installed, find_installed
 from shipwheel.verify.model import (
@@ -55,7 +56,12 @@ CHAPTERS: Final = (
 # Every rule, by promise and then as the modules have them.
 RULES: Final = tuple(
     sorted(
-        (*(rule for chapter in CHAPTERS for rule in chapter.rules), *live.RULES),
+        (
+            *(rule for chapter in CHAPTERS for rule in chapter.rules),
+            *live.RULES,
+            *dockerfile.RULES,
+            *linters.RULES,
+        ),
         key=lambda rule: PROMISES.index(rule.promise),
     )
 )
@@ -67,6 +73,7 @@ class Question:
 
     `project` and `lock` make more rules possible, and so does `machine`, which runs the image; without
     them those rules are reported as not checked. `lock_problem` says why a project has no lock.
+    `dockerfile` is looked at too, with the linters on the PATH of `environ`.
     """
 
     image: Image | LoadedImage
@@ -78,6 +85,8 @@ class Question:
     only: frozenset[str] = frozenset()
     limits: Limits = CHECK_LIMITS
     machine: live.Machine | None = None
+    dockerfile: Path | None = None
+    environ: Mapping[str, str] = field(default_factory=dict)
 
 
 def check_image(question: Question) -> Report:
@@ -90,6 +99,7 @@ def check_image(question: Question) -> Report:
     subject = make_subject(question)
     results = [result for chapter in CHAPTERS for result in chapter.check(subject)]
     results += live.check(subject, question.machine)
+    results += _check_dockerfile(question)
     if question.only:
         results = [result for result in results if result.rule.code in question.only]
     findings: list[Finding] = []
@@ -127,6 +137,13 @@ def check_image(question: Question) -> Report:
         folders=_printable_folder(small.summarize_folders(subject)),
         costs=tuple(replace(cost, what=printable(cost.what)) for cost in fast.change_costs(subject)),
     )
+
+
+def _check_dockerfile(question: Question) -> Iterator[Result]:
+    path = question.dockerfile
+    text = None if path is None else path.read_bytes().decode("utf-8", "replace")
+    yield from dockerfile.check(None if path is None else str(path), text)
+    yield from linters.check(path, question.environ)
 
 
 def make_subject(question: Question) -> Subject:

@@ -28,7 +28,7 @@ from helpers.zoo import (
 from shipwheel.oci.model import Image
 from shipwheel.oci.tar import Entry
 from shipwheel.project.settings import CheckSettings, IgnoreSettings
-from shipwheel.verify import live
+from shipwheel.verify import dockerfile, linters, live
 from shipwheel.verify.check import RULES
 
 # Put together here, so that no scanner takes this file for a leak.
@@ -197,6 +197,7 @@ ZOO: dict[str, Callable[[], Image]] = {
     "loose-source": loose,
 }
 # What a file beside it makes possible; tested below and with a project.
+OUTSIDE = {rule.code for rule in (*live.RULES, *dockerfile.RULES, *linters.RULES)}
 ELSEWHERE = {"entry-through-shell", "over-budget", "not-in-lock", "stale-lock", "lock-without-hashes"}
 
 
@@ -204,7 +205,7 @@ def test_a_clean_image_has_no_finding() -> None:
     report = check(clean_image())
     assert report.findings == ()
     assert {item.rule.code for item in report.not_checked} == {
-        "not-in-lock", "stale-lock", "lock-without-hashes", "over-budget", *(rule.code for rule in live.RULES),
+        "not-in-lock", "stale-lock", "lock-without-hashes", "over-budget", *OUTSIDE,
     }  # fmt: skip
 
 
@@ -214,7 +215,7 @@ def test_the_rule_finds_its_animal_and_no_other_speaks(code: str) -> None:
 
 
 def test_every_rule_has_an_animal() -> None:
-    assert {rule.code for rule in RULES} == {*ZOO, *ELSEWHERE, *(rule.code for rule in live.RULES)}
+    assert {rule.code for rule in RULES} == {*ZOO, *ELSEWHERE, *OUTSIDE}
 
 
 def test_an_entry_point_through_a_shell_is_told_beside_the_shell() -> None:
@@ -284,3 +285,48 @@ def test_in_a_dockerfiles_image_a_change_pushes_all_that_is_above_too() -> None:
     sizes = [made.descriptor.size for made in image.layers]
     (edit, *_) = check(image).costs
     assert (edit.what, edit.layers, edit.size) == ("a code edit", (2, 3), sizes[2] + sizes[3])
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("API_TOKEN", "changeme"), ("DB_PASSWORD", ""), ("DB_PASSWORD_FILE", "secrets-db"), ("SECRET_KEY", "/run/key"),
+        ("GPG_KEY", "7169605F62C751356D054A26A821E680E5FA6305"), ("TOKEN_URL", "idp.example/t"), ("AUTH", "true"),
+        ("API_KEY", "${API_KEY}"), ("PYTHON_PIP_SHA256", "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"),
+    ],
+)  # fmt: skip
+def test_variables_that_hold_no_secret_are_left_alone(name: str, value: str) -> None:
+    assert codes(with_config(env=(*(CONFIG.env or ()), (name, value)))) == []
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "RUN pip install --require-hashes -r requirements.txt",
+        "RUN pip install --no-cache-dir -r requirements.txt 2> /dev/null",
+        "RUN pip install flask==3.0.0 'gunicorn===22.0' --index-url https://pypi.example/simple",
+        "RUN pip install . && pip install -e . && pip install ./dist/app-1.0-py3-none-any.whl",
+        "RUN npm ci",
+        "RUN apt-get install -y libpq5=16.1",
+        "ADD --checksum=sha256:00 https://files.example/a /a",
+        "COPY app /app # buildkit",
+        "RUN echo 'curl is not here'",
+        "RUN curl -o /tmp/x https://files.example/x && sha256sum -c sums",
+    ],
+)
+def test_a_history_in_which_all_is_pinned_is_left_alone(line: str) -> None:
+    assert codes(with_history(line)) == []
+
+
+@pytest.mark.parametrize(
+    ("line", "code"),
+    [
+        ("RUN /bin/sh -c python -m pip install 'requests>=2' # buildkit", "unpinned-python-packages"),
+        ("RUN set -eux; pip3.13 install --upgrade pip", "unpinned-python-packages"),
+        ("RUN apk add --no-cache libpq", "unpinned-system-packages"),
+        ("RUN wget -qO- https://files.example/i | sudo bash -s --", "piped-to-shell"),
+        ("RUN |2 A=1 B=2 /bin/sh -c npm install left-pad", "unpinned-node-packages"),
+    ],
+)
+def test_a_history_in_which_something_is_loose_is_told(line: str, code: str) -> None:
+    assert codes(with_history(line)) == [code]

@@ -15,8 +15,11 @@ def render_junit(report: Report) -> str:
     for promise in PROMISES:
         suite = ET.SubElement(root, "testsuite", name=promise)
         failures = skipped = tests = 0
-        found = {finding.rule.code: finding for finding in report.findings if finding.rule.promise == promise}
-        for finding in found.values():
+        found: set[str] = set()
+        for finding in report.findings:
+            if finding.rule.promise != promise:
+                continue
+            found.add(finding.rule.code)
             case = _case(suite, promise, finding.rule.code)
             tests += 1
             if finding.rule.severity == "note":

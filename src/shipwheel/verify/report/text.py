@@ -29,9 +29,12 @@ def _lines(report: Report, *, everything: bool) -> Iterator[str]:
         for finding in report.findings:
             if finding.rule.promise == promise:
                 yield from _finding(finding, report, everything=everything)
+        reasons: dict[str, dict[str, None]] = {}
         for unchecked in report.not_checked:
             if unchecked.rule.promise == promise:
-                yield f"  not checked  {unchecked.rule.code}: {unchecked.reason}"
+                reasons.setdefault(unchecked.reason, {})[unchecked.rule.code] = None
+        for reason, codes in reasons.items():
+            yield f"  not checked  {', '.join(codes)}: {reason}"
         if promise == "small":
             yield from _sizes(report, everything=everything)
         if promise == "fast":
