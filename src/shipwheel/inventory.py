@@ -36,6 +36,7 @@ _OS_RELEASE: Final = ("etc/os-release", "usr/lib/os-release")
 _LICENSE: Final = re.compile(r"License :: (?:OSI Approved :: )?(?P<name>.+)")
 # A License field longer than this is the licence's text.
 _MAX_LICENSE: Final = 100
+_MAX_EXPRESSION: Final = 1000
 _OURS: Final = "shipwheel: "
 
 
@@ -194,7 +195,7 @@ def _licenses(raw: RawMetadata) -> tuple[str | None, tuple[str, ...]]:
     """Return an SPDX expression, or the names that older metadata has (PEP 639)."""
     stated = (raw.get("license_expression") or raw.get("license") or "").strip()
     try:
-        if stated:
+        if stated and len(stated) <= _MAX_EXPRESSION:
             return canonicalize_license_expression(stated), ()
     except InvalidLicenseExpression:
         pass
@@ -209,7 +210,7 @@ def _licenses(raw: RawMetadata) -> tuple[str | None, tuple[str, ...]]:
 def _origin(data: bytes | None) -> Mapping[str, object] | None:
     try:
         found = json.loads(data or b"null")
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) and isinstance(found.get("url"), str) else None
 

@@ -39,6 +39,7 @@ def test_what_an_upper_layer_removed_is_not_installed() -> None:
     [
         ("License-Expression: MIT OR Apache-2.0", "MIT OR Apache-2.0", ()),
         ("License: mit", "MIT", ()),
+        ("License: " + "(" * 900 + "MIT", None, ()),
         ("License: BSD", None, ("BSD",)),
         ("License: " + "long text " * 30, None, ()),
         (
@@ -78,12 +79,13 @@ def test_the_projects_own_distribution_is_told_by_its_layer() -> None:
 
 
 def test_where_a_distribution_came_from_is_read_and_nonsense_is_not() -> None:
+    deep = dist("hen", "1.0", files={"direct_url.json": "[" * 100_000})
     good = dist("cow", "1.0", files={"direct_url.json": '{"url": "https://files.example/cow.whl"}'})
     bad = dist("pig", "1.0", files={"direct_url.json": "not JSON"})
 
-    origins = {package.name: package.origin for package in look(ours("a", {**good, **bad})).python}
+    origins = {package.name: package.origin for package in look(ours("a", {**good, **bad, **deep})).python}
 
-    assert origins == {"cow": {"url": "https://files.example/cow.whl"}, "pig": None}
+    assert origins == {"cow": {"url": "https://files.example/cow.whl"}, "hen": None, "pig": None}
 
 
 def test_metadata_that_says_nothing_is_named_by_its_folder() -> None:
