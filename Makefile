@@ -60,6 +60,10 @@ conformance: .venv/.dev tools ## Slow comparisons with other tools on real locks
 bench: .venv/.runtime ## Measure, and put the table into docs/benchmarks.md
 	$(BIN)/python benchmarks/run.py --write docs/benchmarks.md
 
+.PHONY: bench-push
+bench-push: .venv/.dev tools ## Measure pushes against docker build and docker push, on one registry
+	PYTHONPATH=tests $(BIN)/python benchmarks/push.py --write docs/benchmarks.md
+
 .PHONY: bench-history
 bench-history: .venv/.runtime ## Simulate pushes over real lock histories (../shared/lock-corpus)
 	$(BIN)/python benchmarks/history.py --write docs/benchmarks.md

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import struct
 import subprocess
 
@@ -23,10 +24,10 @@ MACHINES = {"amd64": 62, "arm64": 183, "386": 3, "bpf": 247, "cuda": 190}
 
 
 def elf(machine: str, *, size: int = 9000) -> bytes:
-    """Return a library's first bytes and then ones that compress; large ones are copied from the wheel."""
+    """Return a library's first bytes and then ones that do not compress: large files are copied as they are."""
     bits, order = (1, "<") if machine == "386" else (2, "<")
     head = b"\x7fELF" + bytes([bits, 1, 1]) + bytes(9) + struct.pack(f"{order}HH", 3, MACHINES[machine])
-    return head + bytes(index % 251 for index in range(size))
+    return head + random.Random(machine).randbytes(size)
 
 
 def library(
