@@ -120,7 +120,7 @@ class _Git:
         done = self._run(words)
         if done.returncode == 0:
             return
-        said = re.sub(r"(\w+://)[^/\s@]*@", r"\1", done.stderr.strip().replace(self._url, redact(self._url)))
+        said = re.sub(r"(\w+://)[^/\s@]*@", r"\1", done.stderr.strip())
         what = "the repository does not have the locked commit" if code == "no-such-commit" else "git failed"
         raise NetworkError(
             code,

@@ -104,6 +104,13 @@ def test_links_that_stay_inside_are_kept(unpack: Callable[..., Path]) -> None:
     assert (into / "x/a").read_bytes() == (into / "x/b").read_bytes() == b"a"
 
 
+def test_of_two_files_with_one_name_the_last_is_taken_as_tar_does(unpack: Callable[..., Path]) -> None:
+    into = unpack(gzip.compress(tar(entry("x/a", b"first", mode=0o755), entry("x/a", b"last"))))
+
+    assert (into / "x/a").read_bytes() == b"last"
+    assert stat.S_IMODE((into / "x/a").stat().st_mode) == 0o644
+
+
 @pytest.mark.parametrize(
     "bad",
     [

@@ -89,6 +89,7 @@ def test_what_the_callers_git_is_set_to_does_not_matter(tmp_path: Path, reposito
     tree = fetch(tmp_path, PackageVcs(type="git", url=repository.as_uri(), commit_id=commit))
 
     assert (tree / "file").read_bytes() == b"one\r\n"
+    assert (tree / "tool").read_bytes() == b"#!/bin/sh\n"
 
 
 @pytest.mark.parametrize("commit", ["main", "abc", "v1.0", "--upload-pack=evil", COMMIT + "x"])
