@@ -58,13 +58,15 @@ def run(options: argparse.Namespace) -> int:
     request = make_request(options, project, os.environ)
     if len(request.platforms) != 1:
         raise UsageError("one-platform", "an image is run for one platform", place="--platform")
+    # Before anything is built for nothing.
+    spec = make_spec(options)
     with open_console(quiet=options.quiet) as progress:
         workshop = open_workshop(options, project, progress)
         built = build(request, workshop)
         runner = find_runner(os.environ, options.runner, cache=workshop.cache)
         progress.said(f"{summary(built)}; running it with {runner.name}")
     with workshop.cache.in_use():
-        return runner.run(built.images[0], make_spec(options))
+        return runner.run(built.images[0], spec)
 
 
 def make_spec(options: argparse.Namespace) -> RunSpec:
@@ -115,4 +117,11 @@ def _mount(text: str) -> Mount:
     target, _, mode = rest.partition(":")
     if mode not in ("", "ro", "rw"):
         raise UsageError("bad-mount", f"neither ro nor rw: {mode!r}", place="--volume", hint="HERE:INSIDE:rw")
-    return Mount(source=Path(source).absolute(), target=target, read_only=mode != "rw")
+    if not target.startswith("/"):
+        raise UsageError(
+            "bad-mount", f"not an absolute path inside: {target!r}", place="--volume", hint="HERE:INSIDE:rw"
+        )
+    here = Path(source).absolute()
+    if not source or not here.exists():
+        raise UsageError("bad-mount", f"there is no {here}", place="--volume", hint="make the folder first")
+    return Mount(source=here, target=target, read_only=mode != "rw")

@@ -296,6 +296,27 @@ def test_an_unknown_command_or_option_is_a_usage_error(bench: Bench) -> None:
     bench.fails("build", bench.project(), "--epoch", "99999999999999", code="bad-epoch", exit_code=2)
 
 
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (["--env", "=x"], "bad-env"),
+        (["--publish", "web"], "bad-publish"),
+        (["--volume", "/nowhere-at-all:/data"], "bad-mount"),
+        (["--volume", ".:data"], "bad-mount"),
+        (["--volume", ".:/data:rx"], "bad-mount"),
+    ],
+)
+def test_words_that_run_cannot_follow_are_told_before_anything_is_built(
+    bench: Bench, words: list[str], code: str
+) -> None:
+    project = bench.project()
+
+    message = bench.fails("run", project, *words, code=code, exit_code=2)
+
+    assert words[0] in message
+    assert "made" not in message
+
+
 def test_a_file_in_the_outputs_way_is_not_overwritten(bench: Bench) -> None:
     out = bench.folder / "mine"
     out.mkdir()
