@@ -49,6 +49,7 @@ def test_podman_of_a_user_without_a_range_of_users_is_passed_over(
     podman.write_text('#!/bin/sh\n[ "$1" = info ] && echo "1 " && exit\nexit 127\n')
     podman.chmod(0o755)
     environ = {"PATH": str(tmp_path)}
+    monkeypatch.setattr("os.geteuid", lambda: 0)
     assert find_runner(environ, cache=Cache(tmp_path / "cache")).name == "podman"
     monkeypatch.setattr("os.geteuid", lambda: 1234)
     environ["AS"] = "an ordinary user"
