@@ -11,7 +11,7 @@ import json
 import re
 import tarfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from shipwheel.errors import ImageError
@@ -192,6 +192,7 @@ class _Collector:
         head, pieces, kept_size = b"", [], 0
         window = bytearray()
         scanned = binary = False
+        lines = 0  # before the window
         for chunk in content:
             hasher.update(chunk)
             if not head:
@@ -203,11 +204,12 @@ class _Collector:
             if not binary:
                 window += chunk
                 if len(window) >= _WINDOW:
-                    self._scan(source, path, bytes(window))
+                    self._scan(source, path, bytes(window), lines)
                     scanned = True
+                    lines += window.count(b"\n", 0, len(window) - _OVERLAP)
                     del window[:-_OVERLAP]
         if window and not (scanned and len(window) <= _OVERLAP):
-            self._scan(source, path, bytes(window))
+            self._scan(source, path, bytes(window), lines)
         if keep:
             self.kept[source] = b"".join(pieces)
             self.kept_bytes += kept_size
@@ -224,14 +226,16 @@ class _Collector:
             return 0
         return limit
 
-    def _scan(self, source: Source, path: str, data: bytes) -> None:
+    def _scan(self, source: Source, path: str, data: bytes, lines: int) -> None:
         found = list(find_secrets(data))
         if _CONFIGURATION.fullmatch(path):
             found += find_credentials(data)
         if found and len(self.secrets) >= _MAX_SECRETS:
             self.truncated[f"more than {_MAX_SECRETS} secrets were found; the others are left out"] = None
             return
-        self.secrets += (FoundSecret(source, path, secret) for secret in found)
+        self.secrets += (
+            FoundSecret(source, path, replace(secret, line=secret.line + lines)) for secret in found
+        )
 
 
 def collect(image: Image | LoadedImage, *, limits: Limits = CHECK_LIMITS) -> Evidence:
@@ -300,11 +304,8 @@ def read_history(config: bytes) -> tuple[HistoryEntry, ...]:
 
 
 def _once(secrets: Sequence[FoundSecret]) -> tuple[FoundSecret, ...]:
-    # Windows overlap, so that a secret may have been seen twice, with a line of another count.
-    seen: dict[tuple[Source, str, str], FoundSecret] = {}
-    for item in secrets:
-        seen.setdefault((item.source, item.secret.kind, item.secret.shown), item)
-    return tuple(seen.values())
+    # Windows overlap, so that a secret may have been seen twice.
+    return tuple(dict.fromkeys(secrets))
 
 
 def _plain(name: str) -> str:

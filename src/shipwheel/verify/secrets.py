@@ -119,7 +119,10 @@ PRIVATE_KEY: Final = SecretRule(
     ),
     entropy=4.0,
 )
-_ALL: Final = (*SECRET_RULES, PRIVATE_KEY)
+# Flat, as most files are small and hold none: one plain search each is all they cost.
+_LITERALS: Final = tuple(
+    (literal, rule) for rule in (*SECRET_RULES, PRIVATE_KEY) for literal in rule.literals
+)
 
 # A user and a password in an address (RFC 3986, userinfo).
 _USERINFO: Final = re.compile(
@@ -132,9 +135,7 @@ _NO_PASSWORD: Final = re.compile(
 
 def find_secrets(data: bytes) -> Iterator[Secret]:
     """Yield the secrets in `data`, each place once, by kind and then by where they stand."""
-    for rule in _ALL:
-        if not any(literal in data for literal in rule.literals):
-            continue
+    for rule in dict.fromkeys([rule for literal, rule in _LITERALS if literal in data]):
         for match in rule.pattern.finditer(data):
             key = match["key"][:_LONGEST]
             if _entropy(key) >= rule.entropy and not (rule is not PRIVATE_KEY and _PLACEHOLDER.search(key)):

@@ -30,6 +30,7 @@ from shipwheel.oci.tar import Entry
 from shipwheel.project.settings import CheckSettings, IgnoreSettings
 from shipwheel.verify import dockerfile, linters, live
 from shipwheel.verify.check import RULES
+from shipwheel.verify.evidence import read_history
 
 # Put together here, so that no scanner takes this file for a leak.
 GITHUB = "ghp_" + "aB3dE5gH7jK9mN1pQ3sT5vW7yZ9bC1dF3gH5"
@@ -237,6 +238,55 @@ def test_a_finding_names_path_layer_package_and_rights() -> None:
     (place,) = only_finding(with_files(files)).places
     assert (place.path, place.layer, place.package) == (f"/{path}", 3, "mine 1.0")
     assert place.detail == "0664 0:65532"
+
+
+def test_a_group_that_may_read_is_not_everybody() -> None:
+    files: dict[str, bytes | tuple[Entry, bytes]] = {**distribution("shy", "1.0", {"shy.py": b"X = 1\n"})}
+    files[f"{SITE}/shy.py"] = entry(f"{SITE}/shy.py", b"X = 1\n", mode=0o640)
+    assert codes(with_files(files)) == ["not-readable"]
+    files[f"{SITE}/shy.py"] = entry(f"{SITE}/shy.py", b"X = 1\n", mode=0o604)
+    assert codes(with_files(files)) == []
+
+
+def test_a_secret_anywhere_in_a_large_file_is_found_once() -> None:
+    window = 4 * 1024 * 1024
+    for place in (window - 20, window - 9000, 2 * window - 30, 2 * window + 100):
+        data = b"x\n" * (place // 2) + TOKEN_FILE + b"y" * (9_000_000 - place)
+        finding = only_finding(with_files({"srv/log": data}))
+        line = place // 2 + 1
+        assert [found.detail for found in finding.places] == [
+            f"GitHub token, line {line}: ghp_… (40 characters)"
+        ]
+
+
+def test_two_secrets_of_a_kind_in_one_file_are_two_places() -> None:
+    other = TOKEN_FILE.replace(b"aB3d", b"bC4e")
+    finding = only_finding(with_files({"srv/settings.py": TOKEN_FILE + other}))
+    assert [place.detail.partition(":")[0] for place in finding.places] == [
+        "GitHub token, line 1",
+        "GitHub token, line 2",
+    ]
+
+
+def test_a_capability_that_a_later_layer_takes_away_is_gone() -> None:
+    image = capable()
+    assert codes(clean_image(image.layers[-1], layer({"usr/bin/ping": program()}))) == []
+
+
+def test_root_by_name_is_root_without_any_passwd() -> None:
+    assert codes(clean_image(without=["etc/passwd"], config=with_config(user="root").config)) == [
+        "runs-as-root"
+    ]
+
+
+def test_history_lines_without_a_layer_are_not_counted() -> None:
+    config = (
+        b'{"history": [{"created_by": "one"}, {"created_by": "env", "empty_layer": true}, '
+        b'{"created_by": "two"}, {}]}'
+    )
+    assert [(entry.created_by, entry.layer) for entry in read_history(config)] == [
+        ("one", 0), ("env", None), ("two", 1), ("", 2),
+    ]  # fmt: skip
 
 
 def test_no_report_shows_the_secret() -> None:
