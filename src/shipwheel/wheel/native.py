@@ -17,7 +17,6 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
 if TYPE_CHECKING:
-    if TYPE_CHECKING:
     from shipwheel.wheel.archive import Wheel
 
 _SUFFIXES: Final = (
