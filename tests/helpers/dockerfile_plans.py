@@ -76,7 +76,10 @@ def dockerfile_plan(installer: Installer = "poetry", **changes: Any) -> BuildPla
             Setting(name="PATH", value="/app/.venv/bin:/usr/bin", source="default"),
             Setting(name="PRICE", value='5 $ "net"', source="[tool.shipwheel.env]"),
         ),
-        labels=(Setting(name="org.opencontainers.image.version", value="1.0", source="version"),),
+        labels=tuple(
+            Setting(name=f"org.opencontainers.image.{name}", value=value, source=name)
+            for name, value in (("description", "sells"), ("title", "shop"), ("version", "1.0"))
+        ),
         ports=Words(value=("8000",), source="[tool.shipwheel] ports"),
         volumes=Words(value=None, source="default"),
         stop_signal=None,

@@ -60,6 +60,7 @@ def refuse_without_engine(options: argparse.Namespace) -> None:
 def run_engine(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
     """Build with the engine that the words name, and print the image's names."""
     from shipwheel.pipeline import name_image
+    from shipwheel.render.dockerfile import VERSION_LABEL
     from shipwheel.render.files import render_files
     from shipwheel.road import plan_dockerfile
 
@@ -106,6 +107,7 @@ def run_engine(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
             builder=options.builder,
             epoch=request.epoch if options.epoch is not None or "SOURCE_DATE_EPOCH" in environ else None,
             secrets=stack.enter_context(build_secrets(options.secret or (), environ)),
+            labels={item.name: item.value for item in plan.labels if item.name == VERSION_LABEL},
             extra=options.passed_on or (),
         )
         run_build(build_commands(engine, build, program), environ)

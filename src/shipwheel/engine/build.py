@@ -59,6 +59,7 @@ class EngineBuild:
     builder: str | None = None
     epoch: int | None = None
     secrets: Mapping[str, Path] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict)
     extra: Sequence[str] = ()
 
 
@@ -85,6 +86,7 @@ def build_commands(engine: BuildEngine, build: EngineBuild, program: str) -> lis
     words += [
         word for name, path in sorted(build.secrets.items()) for word in ("--secret", f"id={name},src={path}")
     ]
+    words += [word for name, value in sorted(build.labels.items()) for word in ("--label", f"{name}={value}")]
     if engine in ("docker", "buildx"):
         return [_buildkit(build, [program, "buildx", "build"], words)]
     if build.builder is not None:

@@ -29,6 +29,7 @@ _APT: Final = "apt-get install --yes --no-install-recommends"
 _APT_CLEAN: Final = (
     "rm -rf /var/lib/apt/lists/* /var/cache/apt /var/cache/ldconfig /var/log/apt /var/log/dpkg.log"
 )
+VERSION_LABEL: Final = "org.opencontainers.image.version"
 _RULE: Final = f"# {'-' * 78}"
 
 
@@ -386,7 +387,9 @@ def _env(*pairs: str) -> str:
 
 
 def _labels(plan: BuildPlan) -> list[str]:
-    pairs = [f"{item.name}={_double(item.value)}" for item in plan.labels if item.source != "base"]
+    # The version would make the file another one with every release; `shipwheel build` gives it as --label.
+    items = [item for item in plan.labels if item.source != "base" and item.name != VERSION_LABEL]
+    pairs = [f"{item.name}={_double(item.value)}" for item in items]
     return ["LABEL " + " \\\n      ".join(pairs)] if pairs else []
 
 

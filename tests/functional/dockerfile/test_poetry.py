@@ -84,6 +84,10 @@ def test_no_metadata_edit_and_no_code_edit_touches_the_dependencies(road: Road, 
     edited, _ = road.build(shop)
     assert road.layers(edited)[:-1] == before[:-1]
     assert road.engine.docker("run", "--rm", edited) == "43 1\n"
+    label = '{{index .Config.Labels "org.opencontainers.image.version"}}'
+    assert road.engine.docker("image", "inspect", "--format", label, edited) == "1.0.1\n"
+    # A release is no other Dockerfile.
+    assert road.run("init", "--check", shop).returncode == 0
 
 
 def test_a_stale_lock_is_refused_by_poetry_too(road: Road, shop: Path) -> None:
@@ -172,7 +176,7 @@ def test_a_user_id_of_the_base_image_is_refused_by_name(road: Road, shop: Path) 
     assert "USER_UID 33 is taken in the base image by www-data" in done.stderr
 
 
-def test_the_files_are_as_planned_until_the_lock_changes(road: Road, shop: Path) -> None:
+def test_the_files_are_as_planned_until_somebody_edits_them(road: Road, shop: Path) -> None:
     assert road.run("init", "--check", shop).returncode == 0
     edit(shop / "Dockerfile", "# <own app>\n", "# <own app>\nENV MINE=1\n")
     assert road.run("init", "--check", shop).returncode == 0

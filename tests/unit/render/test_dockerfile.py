@@ -155,3 +155,9 @@ def test_source_that_is_no_package_is_copied_without_write_permission() -> None:
 
 def test_two_renderings_are_equal() -> None:
     assert render_files(dockerfile_plan()) == render_files(dockerfile_plan())
+
+
+def test_a_release_is_no_other_dockerfile() -> None:
+    plan = dockerfile_plan()
+    assert "org.opencontainers.image.version" not in render_dockerfile(plan)
+    assert 'org.opencontainers.image.title="shop"' in render_dockerfile(plan)

@@ -1,0 +1,108 @@
+"""The same stages for every tool and shape of project: each builds and runs."""
+
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+from pypi_simple import PYPI_SIMPLE_ENDPOINT
+
+from helpers.command import copy_example
+from helpers.road import Road
+from shipwheel.testing.projects import content_hash
+
+pytestmark = [pytest.mark.engine, pytest.mark.network, pytest.mark.xdist_group("engine")]
+
+# For indexes without the JSON interface that Poetry asks, as a company's mirror is.
+MIRROR = {"POETRY_PYPI_MIRROR_URL": PYPI_SIMPLE_ENDPOINT}
+PLUGIN = '[tool.shipwheel.dockerfile]\nplugins = ["poetry-plugin-pypi-mirror"]\n'
+
+
+def on_base(project: Path, road: Road, more: str = "") -> Path:
+    with (project / "pyproject.toml").open("a") as file:
+        file.write(f'\n[tool.shipwheel.base]\nimage = "{road.base}"\n{more}')
+    return project
+
+
+def build(road: Road, project: Path, target: str = "app") -> str:
+    words = (
+        "build",
+        "--quiet",
+        "--engine",
+        "docker",
+        "--target",
+        target,
+        str(project),
+        "--",
+        "--network=host",
+    )
+    done = road.run(*words, environ=MIRROR)
+    assert done.returncode == 0, done.stderr[-4000:]
+    return done.stdout.strip()
+
+
+def test_a_package_of_the_projects_own_is_a_wheel_beside_the_service(road: Road) -> None:
+    root = copy_example("monorepo", road.folder) / "services/greeter"
+    image = build(road, on_base(root, road, PLUGIN))
+    assert road.engine.docker("run", "--rm", image, "Ada") == "Hello Ada, you have 3 letters.\n"
+    # In memory: nothing was written beside the lock.
+    assert not (root / "Dockerfile").exists()
+
+
+def test_an_application_that_is_no_package_is_copied(road: Road) -> None:
+    root = on_base(copy_example("legacy", road.folder), road, PLUGIN)
+    image = build(road, root)
+    assert "3         9" in road.engine.docker("run", "--rm", image, "--rows", "3")
+    listed = road.inside(image, "-lR", "/app", entrypoint="ls")
+    assert "poetry.lock" not in listed
+    assert "pyproject.toml" not in listed
+
+
+def test_poetry_1_installs_its_own_locks(road: Road) -> None:
+    root = road.project("poetry1", style="poetry")
+    lock, data = root / "poetry.lock", tomllib.loads((root / "pyproject.toml").read_text())
+    text = lock.read_text().replace("Poetry 2.5.1", "Poetry 1.8.5").replace('"2.1"', '"2.0"')
+    # Poetry 1 hashes less of the file.
+    lock.write_text(text)
+    assert content_hash(data) in text
+    image = build(road, root)
+    assert road.engine.docker("run", "--rm", image) == "42 1\n"
+    assert "1.8.5" in road.inside(build(road, root, target="builder"), "--version", entrypoint="poetry")
+
+
+def test_pdm_installs_from_its_lock(road: Road) -> None:
+    image = build(road, on_base(copy_example("pdm", road.folder), road))
+    assert road.engine.docker("run", "--rm", image, "--days", "2").count("weekday") == 2
+
+
+def test_pip_installs_hashed_requirements(road: Road) -> None:
+    image = build(road, on_base(copy_example("pip-tools", road.folder), road))
+    assert road.inside(image, "-c", "import quotes.app; print(quotes.app.__name__)") == "quotes.app\n"
+
+
+def test_a_member_of_a_uv_workspace_brings_its_sister_and_a_bump_touches_no_dependency(road: Road) -> None:
+    root = copy_example("uv-workspace", road.folder)
+    subprocess.run([Path(sys.executable).with_name("uv"), "lock", "--quiet", "--project", root], check=True)
+    member = on_base(root / "packages/api", road)
+    image = build(road, member)
+    before = road.layers(image)
+    assert '"Ada"' in road.engine.docker("run", "--rm", image, "Ada")
+    for path in (member / "pyproject.toml", root / "uv.lock"):
+        text = path.read_text()
+        own = text.index('name = "api"')
+        path.write_text(text[:own] + text[own:].replace('version = "', 'version = "9', 1))
+    assert road.layers(build(road, member))[:-1] == before[:-1]
+
+
+def test_a_service_with_a_database_answers_and_its_suite_runs(road: Road) -> None:
+    root = on_base(copy_example("shop", road.folder), road, PLUGIN)
+    image = build(road, root)
+    program = (
+        "from fastapi.testclient import TestClient; from shop.main import app\n"
+        "with TestClient(app) as client: print(client.get('/healthz').status_code)"
+    )
+    assert road.inside(image, "-c", program) == "200\n"
+    build(road, root, target="test")
+    shutil.rmtree(root)
