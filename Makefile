@@ -60,6 +60,10 @@ conformance: .venv/.dev tools ## Slow comparisons with other tools on real locks
 bench: .venv/.runtime ## Measure, and put the table into docs/benchmarks.md
 	$(BIN)/python benchmarks/run.py --write docs/benchmarks.md
 
+.PHONY: bench-dockerfile
+bench-dockerfile: .venv/.dev tools ## Measure the rendered Dockerfiles against two others, on one engine
+	$(BIN)/python benchmarks/dockerfile.py --write docs/benchmarks-dockerfile.md
+
 .PHONY: bench-push
 bench-push: .venv/.dev tools ## Measure pushes against docker build and docker push, on one registry
 	PYTHONPATH=tests $(BIN)/python benchmarks/push.py --write docs/benchmarks.md
