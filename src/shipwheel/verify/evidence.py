@@ -19,6 +19,7 @@ from shipwheel.oci.layer_read import Limits
 from shipwheel.oci.model import Digest, Image
 from shipwheel.oci.read import LoadedImage
 from shipwheel.oci.tree import Node, Tree, read_tree
+from shipwheel.verify import elf
 from shipwheel.verify.secrets import Secret, find_credentials, find_secrets
 
 # What an image may be before a check gives up: no real one comes near, and a bomb must not take the machine.
@@ -86,6 +87,7 @@ class FileFact:
     """A regular file in a layer, seen in the end or not. `path` is as in the tar, without a leading slash.
 
     `head` are the first 64 bytes of programs, scripts and bytecode, and empty for everything else.
+    `debug` are the bytes of a native program's debugging data.
     """
 
     path: str
@@ -93,6 +95,7 @@ class FileFact:
     size: int
     sha256: bytes
     head: bytes
+    debug: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +196,7 @@ class _Collector:
         window = bytearray()
         scanned = binary = False
         lines = 0  # before the window
+        tail = bytearray()
         for chunk in content:
             hasher.update(chunk)
             if not head:
@@ -201,6 +205,9 @@ class _Collector:
             if keep and kept_size < keep:
                 pieces.append(bytes(chunk[: keep - kept_size]))
                 kept_size += len(pieces[-1])
+            if head.startswith(b"\x7fELF"):
+                tail += chunk
+                del tail[: -elf.TAIL]
             if not binary:
                 window += chunk
                 if len(window) >= _WINDOW:
@@ -214,7 +221,8 @@ class _Collector:
             self.kept[source] = b"".join(pieces)
             self.kept_bytes += kept_size
         told = head if head.startswith((b"\x7fELF", b"#!")) or path.endswith(".pyc") else b""
-        self.facts[source] = FileFact(path, layer, info.size, hasher.digest(), told)
+        debug = elf.debug_bytes(head, bytes(tail), info.size) if tail else 0
+        self.facts[source] = FileFact(path, layer, info.size, hasher.digest(), told, debug)
 
     def _may_keep(self, path: str, size: int) -> int:
         """Return how many bytes of a file are kept."""

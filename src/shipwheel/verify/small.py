@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Final
 
 from shipwheel.verify.evidence import Source
@@ -76,6 +77,14 @@ DEVELOPMENT: Final = Rule(
     why="They serve compilers and type checkers; a running program never opens them.",
     fix="Leave them out with another stage, or ask the packages' authors to.",
 )
+DEBUG: Final = Rule(
+    code="debug-symbols",
+    promise="small",
+    severity="note",
+    title="Native libraries bring debugging data",
+    why="Only a debugger opens it.",
+    fix="strip --strip-unneeded in the stage that builds; ask the packages' authors to strip their wheels.",
+)
 BUDGET: Final = Rule(
     code="over-budget",
     promise="small",
@@ -84,7 +93,7 @@ BUDGET: Final = Rule(
     why="The project set a limit, so that growth is a decision.",
     fix="See which packages and layers are the largest, or raise max-size in [tool.shipwheel.check].",
 )
-RULES: Final = (HIDDEN, DUPLICATE, CACHE, BUILD_ONLY, TESTS, DOCS, DEVELOPMENT, BUDGET)
+RULES: Final = (HIDDEN, DUPLICATE, CACHE, BUILD_ONLY, TESTS, DOCS, DEVELOPMENT, DEBUG, BUDGET)
 
 # Below this copies are licences and empty modules.
 _DUPLICATE_SIZE: Final = 4096
@@ -132,6 +141,7 @@ def check(subject: Subject) -> Iterator[Result]:
     yield from _check_hidden(subject)
     yield from _check_duplicates(subject)
     yield from _check_kinds(subject)
+    yield from _check_debug(subject)
     yield from _check_build_only(subject)
     if subject.max_size is None:
         yield NotChecked(rule=BUDGET, reason="no max-size is set in [tool.shipwheel.check]")
@@ -305,6 +315,19 @@ def _check_kinds(subject: Subject) -> Iterator[Result]:
             told = ", ".join(f"{name} {size_text(size)}" for name, size in largest)
             message = f"{size_text(saves)} in {count(len(places), 'file')}: {told}"
             yield Finding(rule=rule, message=message, places=places, saves=saves)
+
+
+def _check_debug(subject: Subject) -> Iterator[Result]:
+    places = []
+    for path, _ in seen_files(subject):
+        fact = subject.evidence.fact(path)
+        if fact is not None and fact.debug:
+            places.append(replace(subject.place(path), size=fact.debug))
+    saves = total(places)
+    if saves >= WORTH_A_LINE:
+        places.sort(key=lambda place: (-(place.size or 0), place.path))
+        message = f"{size_text(saves)} in {count(len(places), 'file')}"
+        yield Finding(rule=DEBUG, message=message, places=places, saves=saves)
 
 
 def _rule_for(subject: Subject, path: str) -> Rule | None:

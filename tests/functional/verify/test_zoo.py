@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from helpers.bases import elf
+from helpers.elf import native
 from helpers.zoo import (
     CONFIG,
     HASHED_PYC,
@@ -179,6 +180,9 @@ ZOO: dict[str, Callable[[], Image]] = {
     "tests-in-packages": lambda: venv("tested", {"tested/tests/data.bin": MEGABYTES}),
     "documentation": lambda: with_files({"usr/share/doc/bash/book.ps": MEGABYTES}),
     "development-files": lambda: with_files({"usr/lib/libz.a": MEGABYTES}),
+    "debug-symbols": lambda: with_files(
+        {"usr/lib/libbig.so": native({".text": 10, ".debug_info": 3_000_000})}
+    ),
     "bytecode-missing": no_bytecode,
     "bytecode-dead": dead_bytecode,
     "edit-pushes-dependencies": shared_layer,
