@@ -223,7 +223,6 @@ class _Hooks:
         # Since 1.3 it repeats here what a back-end warns its authors of.
         if (category := getattr(pyproject_hooks, "BuildBackendWarning", None)) is not None:
             warnings.filterwarnings("ignore", category=category)
-        self._tree = tree
         self._output: list[str] = []
         self._environ = {name: environ[name] for name in _PASSED_ON if name in environ} | {
             "PATH": f"{env / 'bin'}{os.pathsep}{environ.get('PATH', os.defpath)}",
@@ -235,13 +234,21 @@ class _Hooks:
         }
         if (git := environ.get("GIT_DIR")) is not None:
             self._environ["GIT_DIR"] = git
-        self._caller = pyproject_hooks.BuildBackendHookCaller(
-            str(tree),
-            back_end.name,
-            backend_path=list(back_end.path) or None,
-            runner=self._run,
-            python_executable=str(env / "bin" / "python"),
-        )
+        try:
+            self._caller = pyproject_hooks.BuildBackendHookCaller(
+                str(tree),
+                back_end.name,
+                backend_path=list(back_end.path) or None,
+                runner=self._run,
+                python_executable=str(env / "bin" / "python"),
+            )
+        except ValueError as error:
+            raise BuildError(
+                "no-back-end",
+                f"the build back-end cannot be imported: {error}",
+                place="pyproject.toml [build-system] backend-path",
+                hint="its paths are relative, and inside the project",
+            ) from error
 
     def build_wheel(self, into: str) -> str:
         return str(self._call("build_wheel", into))
@@ -259,14 +266,14 @@ class _Hooks:
             raise BuildError(
                 "build-failed",
                 f"the build back-end failed with exit code {error.returncode}:\n{tail}",
-                place=str(self._tree / "pyproject.toml"),
+                place="pyproject.toml [build-system]",
                 hint="it was given the files that git and .dockerignore do not ignore, and no network settings",
             ) from error
         except (BackendUnavailable, HookMissing) as error:
             raise BuildError(
                 "no-back-end",
                 f"the build back-end cannot be imported: {error}",
-                place=f"{self._tree / 'pyproject.toml'} [build-system]",
+                place="pyproject.toml [build-system]",
                 hint="is what provides it in requires?",
             ) from error
 

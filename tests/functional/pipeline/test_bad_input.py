@@ -345,7 +345,18 @@ def test_a_failing_back_end_shows_its_own_words(bench: Bench) -> None:
     broken = "def build_wheel(*arguments, **options):\n    raise RuntimeError('no bananas left')\n"
     project = bench.project(files={"_back_end.py": broken})
 
-    assert "no bananas left" in bench.fails("build", project, code="build-failed", exit_code=9)
+    message = bench.fails("build", project, code="build-failed", exit_code=9)
+
+    assert "no bananas left" in message
+    assert "--> pyproject.toml [build-system]" in message
+
+
+def test_a_back_end_outside_of_the_project_is_refused(bench: Bench) -> None:
+    project = bench.project()
+    text = (project / "pyproject.toml").read_text()
+    (project / "pyproject.toml").write_text(text.replace('backend-path = ["."]', 'backend-path = [".."]'))
+
+    assert "backend-path" in bench.fails("build", project, code="no-back-end", exit_code=9)
 
 
 def test_a_private_key_in_the_wheel_is_refused_unless_meant(bench: Bench) -> None:
