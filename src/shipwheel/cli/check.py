@@ -13,7 +13,7 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -30,10 +30,12 @@ from shipwheel.project.reader import read_project
 from shipwheel.project.settings import CheckSettings
 
 if TYPE_CHECKING:
+    from shipwheel.assemble.workshop import Workshop
     from shipwheel.locks.model import Lock
     from shipwheel.oci.model import Image
     from shipwheel.oci.read import LoadedImage
     from shipwheel.oci.registry.client import RegistryClient
+    from shipwheel.pipeline import Request
     from shipwheel.progress import Progress
     from shipwheel.project.model import Project
     from shipwheel.verify.model import Report
@@ -46,6 +48,7 @@ _FAILED: Final = 1
 class _Target:
     image: Image | LoadedImage
     name: str
+    again: Image | None = None
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -76,6 +79,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--run",
         action="store_true",
         help="run the image: import every module, start every command, start and stop the program",
+    )
+    parser.add_argument(
+        "--rebuild", action="store_true", help="build PROJECT once more from nothing and compare the images"
     )
     parser.add_argument("--runner", metavar="NAME", help="docker, podman, bwrap, runc or unshare")
     parser.add_argument("--only", action="append", default=[], metavar="CODE", help="these rules alone")
@@ -118,6 +124,7 @@ def run(options: argparse.Namespace) -> int:
                     lock=lock,
                     lock_problem=problem,
                     settings=settings,
+                    again=target.again,
                     dockerfile=_dockerfile(options),
                     environ=dict(os.environ),
                     machine=_machine(options, target.image, progress),
@@ -215,9 +222,12 @@ def _open(options: argparse.Namespace, project: Project | None, progress: Progre
             raise UsageError("one-platform", "an image is checked for one platform", place="--platform")
         workshop = open_workshop(options, project, progress)
         built = build(request, workshop)
+        again = _build_again(request, workshop) if options.rebuild else None
         with workshop.cache.in_use():
-            yield _Target(image=built.images[0], name=str(built.reference))
+            yield _Target(image=built.images[0], name=str(built.reference), again=again)
         return
+    if options.rebuild:
+        raise UsageError("rebuild-project", "only a PROJECT can be built again", place="--rebuild")
     if options.target == ".":
         raise UsageError(
             "no-target",
@@ -231,6 +241,16 @@ def _open(options: argparse.Namespace, project: Project | None, progress: Progre
         wanted = _platform(options.platform)
         image = opened.image_for(wanted, default=default_platform())
         yield _Target(image=image, name=options.target)
+
+
+def _build_again(request: Request, workshop: Workshop) -> Image:
+    """Build with nothing from a cache or a registry but downloads, whose hashes are locked."""
+    from shipwheel.assemble.book import LayerBook
+    from shipwheel.pipeline import build
+
+    workshop.progress.said("building it again, from nothing")
+    fresh = replace(workshop, cache=Cache.default(os.environ, fresh=True), book=LayerBook())
+    return build(replace(request, cache_from=()), fresh).images[0]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

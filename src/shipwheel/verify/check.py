@@ -17,7 +17,7 @@ from shipwheel.oci.model import Image
 from shipwheel.oci.read import LoadedImage
 from shipwheel.project.model import Project
 from shipwheel.project.settings import CheckSettings, IgnoreSettings
-from shipwheel.verify import dockerfile, fast, flexible, linters, live, small, stable
+from shipwheel.verify import dockerfile, fast, flexible, linters, live, rebuild, small, stable
 from shipwheel.verify.evidence import CHECK_LIMITS, collect
 from shipwheel.verify.installed import Installed, find_installed
 from shipwheel.verify.model import (
@@ -61,6 +61,7 @@ RULES: Final = tuple(
             *live.RULES,
             *dockerfile.RULES,
             *linters.RULES,
+            *rebuild.RULES,
         ),
         key=lambda rule: PROMISES.index(rule.promise),
     )
@@ -73,7 +74,7 @@ class Question:
 
     `project` and `lock` make more rules possible, and so does `machine`, which runs the image; without
     them those rules are reported as not checked. `lock_problem` says why a project has no lock.
-    `dockerfile` is looked at too, with the linters on the PATH of `environ`.
+    `again` is the image built once more, from nothing. `dockerfile` is looked at too, with the linters on the PATH of `environ`.
     """
 
     image: Image | LoadedImage
@@ -85,6 +86,7 @@ class Question:
     only: frozenset[str] = frozenset()
     limits: Limits = CHECK_LIMITS
     machine: live.Machine | None = None
+    again: Image | None = None
     dockerfile: Path | None = None
     environ: Mapping[str, str] = field(default_factory=dict)
 
@@ -99,6 +101,7 @@ def check_image(question: Question) -> Report:
     subject = make_subject(question)
     results = [result for chapter in CHAPTERS for result in chapter.check(subject)]
     results += live.check(subject, question.machine)
+    results += rebuild.check(subject, question.again)
     results += _check_dockerfile(question)
     if question.only:
         results = [result for result in results if result.rule.code in question.only]

@@ -106,3 +106,34 @@ def test_the_report_goes_to_a_file_and_no_image_does(bench: Bench) -> None:
     done = bench.run("check", project, "--only", OURS, "--format", "json", "--quiet", "--output", out)
     assert (done.returncode, done.stdout) == (0, ""), done.stderr
     assert json.loads(out.read_text())["schema"] == "shipwheel.check/1"
+
+
+def test_a_project_built_again_from_nothing_is_the_same(bench: Bench) -> None:
+    project = bench.project(["cow"], wheels=[COW])
+    words = ("check", project, "--only", "rebuild-differs", "--format", "json")
+    done = bench.run(*words, "--rebuild")
+    assert done.returncode == 0, done.stderr
+    assert [rule["code"] for rule in json.loads(done.stdout)["passed"]] == ["rebuild-differs"]
+    _, _, second = done.stderr.partition("building it again, from nothing")
+    assert "made  app" in second
+    assert "cached" not in second
+    assert [item["code"] for item in json.loads(bench.run(*words).stdout)["not_checked"]] == [
+        "rebuild-differs"
+    ]
+
+
+def test_a_project_that_builds_otherwise_each_time_is_found_out(bench: Bench) -> None:
+    project = bench.project()
+    back_end = project / "_back_end.py"
+    marker = "def build_wheel("
+    text = back_end.read_text()
+    assert marker in text
+    # A wheel with the time in it, as a careless build script makes it.
+    careless = (
+        "import time, pathlib\npathlib.Path(__file__).with_name('app').joinpath('when.py')"
+        ".write_text(f'WHEN = {time.time_ns()}\\n')\n"
+    )
+    back_end.write_text(careless + text)
+    done = bench.run("check", project, "--only", "rebuild-differs", "--rebuild", "--all")
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "/app/.venv/lib/python3.13/site-packages/app/when.py" in done.stdout

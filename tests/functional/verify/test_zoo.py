@@ -29,7 +29,7 @@ from helpers.zoo import (
 from shipwheel.oci.model import Image
 from shipwheel.oci.tar import Entry
 from shipwheel.project.settings import CheckSettings, IgnoreSettings
-from shipwheel.verify import dockerfile, linters, live
+from shipwheel.verify import dockerfile, linters, live, rebuild
 from shipwheel.verify.check import RULES
 from shipwheel.verify.evidence import read_history
 
@@ -202,7 +202,7 @@ ZOO: dict[str, Callable[[], Image]] = {
     "loose-source": loose,
 }
 # What a file beside it makes possible; tested below and with a project.
-OUTSIDE = {rule.code for rule in (*live.RULES, *dockerfile.RULES, *linters.RULES)}
+OUTSIDE = {rule.code for rule in (*live.RULES, *dockerfile.RULES, *linters.RULES, *rebuild.RULES)}
 ELSEWHERE = {"entry-through-shell", "over-budget", "not-in-lock", "stale-lock", "lock-without-hashes"}
 
 
@@ -384,3 +384,25 @@ def test_a_history_in_which_all_is_pinned_is_left_alone(line: str) -> None:
 )
 def test_a_history_in_which_something_is_loose_is_told(line: str, code: str) -> None:
     assert codes(with_history(line)) == [code]
+
+
+def test_an_image_built_again_is_the_same_or_its_differences_are_told() -> None:
+    def made(text: bytes, mtime: int) -> Image:
+        return with_files({"app/late.py": entry("app/late.py", text, mtime=mtime), "app/same.py": b"X = 1\n"})
+
+    report = check(made(b"X = 1\n", 1), again=made(b"X = 1\n", 1))
+    assert "rebuild-differs" in {rule.code for rule in report.passed}
+    (finding,) = check(made(b"X = 1\n", 1), again=made(b"X = 2\n", 5)).findings
+    assert finding.rule is rebuild.DIFFERS
+    layer_place, file_place = finding.places
+    assert (layer_place.path, file_place.path) == ("layer 3", "/app/late.py")
+    assert file_place.detail.startswith("time 1, then 5; content sha256:")
+
+
+def test_a_rebuilt_image_with_another_configuration_or_file_is_told() -> None:
+    (finding,) = check(clean_image(), again=with_config(working_dir="/srv")).findings
+    assert [(place.path, place.detail) for place in finding.places] == [
+        ("config.WorkingDir", "/app, then /srv")
+    ]
+    (finding,) = check(clean_image(), again=with_files({"srv/more": b"x"})).findings
+    assert [place.path for place in finding.places] == ["layer 3", "/srv", "/srv/more"]
