@@ -20,6 +20,7 @@ _SHAPES: Final[Mapping[str, Any]] = {
         "dependencies": _TEXTS,
         "optional-dependencies": {"*": _TEXTS},
         "dynamic": _TEXTS,
+        "requires-python": str,
         "scripts": dict,
         "urls": dict,
     },

@@ -269,7 +269,7 @@ class _Hooks:
                 place="pyproject.toml [build-system]",
                 hint="it was given the files that git and .dockerignore do not ignore, and no network settings",
             ) from error
-        except (BackendUnavailable, HookMissing) as error:
+        except (BackendUnavailable, HookMissing, ValueError) as error:
             raise BuildError(
                 "no-back-end",
                 f"the build back-end cannot be imported: {error}",

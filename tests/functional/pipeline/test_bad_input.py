@@ -359,6 +359,14 @@ def test_a_back_end_outside_of_the_project_is_refused(bench: Bench) -> None:
     assert "backend-path" in bench.fails("build", project, code="no-back-end", exit_code=9)
 
 
+def test_a_back_end_whose_name_no_program_can_be_given_is_refused(bench: Bench) -> None:
+    project = bench.project()
+    text = (project / "pyproject.toml").read_text()
+    (project / "pyproject.toml").write_text(text.replace('"_back_end"', r'"\u0000"'))
+
+    bench.fails("build", project, code="no-back-end", exit_code=9)
+
+
 def test_a_private_key_in_the_wheel_is_refused_unless_meant(bench: Bench) -> None:
     key = '"""\n-----BEGIN RSA PRIVATE KEY-----\nMIIB\n-----END RSA PRIVATE KEY-----\n"""\n'
     files = {"app/key.py": key}

@@ -25,6 +25,7 @@ HEAD = '[tool.poetry]\nname = "shop"\nversion = "1"\n'
             "project.optional-dependencies.x",
         ),
         ('[project]\nname = "a"\nauthors = "Ann"\n', "project.authors"),
+        ('[project]\nname = "a"\nrequires-python = {}\n', "project.requires-python"),
         ('dependency-groups = ["dev"]\n', "dependency-groups"),
         ("[dependency-groups]\ndev = [1]\n", "dependency-groups.dev[0]"),
         (HEAD + 'dependencies = ["cow"]\n', "tool.poetry.dependencies"),
