@@ -13,7 +13,7 @@ packages=(
   iproute2 iptables tini                       # what dockerd and its bridge need
   debian-archive-keyring mmdebstrap xz-utils   # the engine's packages and the stand-in base images
   apache2-utils                                # htpasswd, for a registry that asks who calls
-  gcc libc6-dev                                # the programs that the tests' images and wheels hold
+  binutils gcc libc6-dev                       # the programs that the tests' images and wheels hold
   git
 )
 
