@@ -28,6 +28,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "tests")]
 
+from packaging.version import Version  # noqa: E402
 from pypi_simple import PYPI_SIMPLE_ENDPOINT  # noqa: E402
 
 from helpers.docker import DockerEngine, docker_engine  # noqa: E402
@@ -137,9 +138,15 @@ def make_variants(folder: Path, base: str) -> list[Variant]:
 def use_uv(project: Path) -> None:
     """Lock with uv what poetry.lock has: the same versions of everything."""
     locked = tomllib.loads((project / "poetry.lock").read_text("utf-8"))["package"]
-    pins = [f"{package['name']}=={package['version']}" for package in locked]
-    with (project / "pyproject.toml").open("a") as file:
-        file.write(f"\n[tool.uv]\nconstraint-dependencies = {json.dumps(pins)}\n")
+    newest: dict[str, str] = {}
+    for package in locked:
+        # Of several versions of one package the newest is for the newest Python.
+        versions = (newest.get(package["name"], "0"), package["version"])
+        newest[package["name"]] = max(versions, key=Version)
+    pins = [f"{name}=={version}" for name, version in newest.items()]
+    pyproject = project / "pyproject.toml"
+    text = pyproject.read_text().replace('requires-python = ">=3.11,<4"', 'requires-python = ">=3.13,<4"')
+    pyproject.write_text(f"{text}\n[tool.uv]\nconstraint-dependencies = {json.dumps(pins)}\n")
     (project / "poetry.lock").unlink()
     subprocess.run([BIN / "uv", "lock", "--quiet"], cwd=project, check=True)
 
