@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -60,6 +61,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--project",
         metavar="FOLDER",
         help="the project that an IMAGE was made from: its lock and settings are used",
+    )
+    parser.add_argument(
+        "--scan", action="store_true", help="ask trivy or grype, where installed, for known vulnerabilities"
     )
     parser.add_argument("--dockerfile", metavar="FILE", help="the Dockerfile of an IMAGE, to look at too")
     parser.add_argument("--format", choices=FORMATS, default="text", help="of the report (default: text)")
@@ -115,7 +119,7 @@ def run(options: argparse.Namespace) -> int:
         lock, problem = _lock(project)
         if problem is not None and _is_project(options.target):
             raise LockError.of([problem])
-        with _open(options, project, progress) as target:
+        with _open(options, project, progress) as target, _layout(options, target.image) as layout:
             report = check_image(
                 Question(
                     image=target.image,
@@ -125,6 +129,7 @@ def run(options: argparse.Namespace) -> int:
                     lock_problem=problem,
                     settings=settings,
                     again=target.again,
+                    layout=layout,
                     dockerfile=_dockerfile(options),
                     environ=dict(os.environ),
                     machine=_machine(options, target.image, progress),
@@ -182,6 +187,19 @@ def _project(options: argparse.Namespace) -> Project | None:
             raise UsageError("two-projects", "the target is a project already", place="--project")
         return read_project(Path(options.target))
     return None if options.project is None else read_project(Path(options.project))
+
+
+@contextmanager
+def _layout(options: argparse.Namespace, image: Image | LoadedImage) -> Iterator[Path | None]:
+    """Yield a folder with the image for scanners, where they are asked."""
+    if not options.scan:
+        yield None
+        return
+    from shipwheel.oci.layout import write_layout
+
+    with tempfile.TemporaryDirectory(prefix="shipwheel-") as folder:
+        write_layout(Path(folder) / "image", image)
+        yield Path(folder) / "image"
 
 
 def _dockerfile(options: argparse.Namespace) -> Path | None:

@@ -17,7 +17,7 @@ from shipwheel.oci.model import Image
 from shipwheel.oci.read import LoadedImage
 from shipwheel.project.model import Project
 from shipwheel.project.settings import CheckSettings, IgnoreSettings
-from shipwheel.verify import dockerfile, fast, flexible, linters, live, rebuild, small, stable
+from shipwheel.verify import dockerfile, fast, flexible, linters, live, rebuild, scanners, small, stable
 from shipwheel.verify.evidence import CHECK_LIMITS, collect
 from shipwheel.verify.installed import Installed, find_installed
 from shipwheel.verify.model import (
@@ -62,6 +62,7 @@ RULES: Final = tuple(
             *dockerfile.RULES,
             *linters.RULES,
             *rebuild.RULES,
+            *scanners.RULES,
         ),
         key=lambda rule: PROMISES.index(rule.promise),
     )
@@ -74,7 +75,7 @@ class Question:
 
     `project` and `lock` make more rules possible, and so does `machine`, which runs the image; without
     them those rules are reported as not checked. `lock_problem` says why a project has no lock.
-    `again` is the image built once more, from nothing. `dockerfile` is looked at too, with the linters on the PATH of `environ`.
+    `layout` is a folder with the image for a scanner; `again` is the image built once more, from nothing. `dockerfile` is looked at too, with the linters on the PATH of `environ`.
     """
 
     image: Image | LoadedImage
@@ -88,6 +89,7 @@ class Question:
     machine: live.Machine | None = None
     again: Image | None = None
     dockerfile: Path | None = None
+    layout: Path | None = None
     environ: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -103,6 +105,7 @@ def check_image(question: Question) -> Report:
     results += live.check(subject, question.machine)
     results += rebuild.check(subject, question.again)
     results += _check_dockerfile(question)
+    results += scanners.check(question.layout, question.environ)
     if question.only:
         results = [result for result in results if result.rule.code in question.only]
     findings: list[Finding] = []

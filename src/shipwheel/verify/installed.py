@@ -11,7 +11,7 @@ import json
 import posixpath
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
 from packaging.utils import NormalizedName, canonicalize_name
@@ -39,7 +39,8 @@ class Row:
 class Distribution:
     """An installed Python distribution. Paths have no leading slash; `rows` is None without a RECORD.
 
-    `site` is the folder that modules are imported from, `info` the distribution's own folder.
+    `site` is the folder that modules are imported from, `info` the distribution's own folder. `vendored`
+    is one that another distribution carries inside: its files are that one's.
     """
 
     name: NormalizedName
@@ -49,6 +50,7 @@ class Distribution:
     installer: str
     direct_url: Mapping[str, Any] | None
     rows: Sequence[Row] | None
+    vendored: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,9 +108,10 @@ class Installed:
 def find_installed(evidence: Evidence) -> Installed:
     """Return what is installed in the filesystem that is seen in the end."""
     unreadable: list[str] = []
-    distributions = tuple(_distributions(evidence, unreadable))
+    distributions = _mark_vendored(tuple(_distributions(evidence, unreadable)))
     owners: dict[str, int] = {}
-    for index, item in enumerate(distributions):
+    # Those that are carried inside another come last: what both list is the outer one's.
+    for index, item in sorted(enumerate(distributions), key=lambda pair: pair[1].vendored):
         for row in item.rows or ():
             owners.setdefault(row.path, index)
         for path, _ in evidence.files_below(item.info):
@@ -170,6 +173,15 @@ def _distributions(evidence: Evidence, unreadable: list[str]) -> Iterator[Distri
             direct_url=_direct_url(evidence, info, unreadable),
             rows=_rows(evidence, match["site"], info, unreadable),
         )
+
+
+def _mark_vendored(distributions: Sequence[Distribution]) -> tuple[Distribution, ...]:
+    listed: dict[str, str] = {}
+    for item in distributions:
+        for row in item.rows or ():
+            if row.path.endswith("/METADATA") and not row.path.startswith(f"{item.info}/"):
+                listed[row.path] = item.info
+    return tuple(replace(item, vendored=f"{item.info}/METADATA" in listed) for item in distributions)
 
 
 def _name_and_version(metadata: bytes) -> tuple[str, str]:

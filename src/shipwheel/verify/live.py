@@ -145,7 +145,7 @@ def top_level_modules(subject: Subject) -> dict[str, str]:
     """Return what every distribution can be imported by, and the folder (absolute) that it is in."""
     modules: dict[str, str] = {}
     for item in subject.installed.distributions:
-        for row in item.rows or ():
+        for row in () if item.vendored else item.rows or ():
             if not row.path.startswith(f"{item.site}/") or row.path not in subject.evidence.visible:
                 continue
             first, slash, rest = row.path[len(item.site) + 1 :].partition("/")

@@ -29,7 +29,7 @@ from helpers.zoo import (
 from shipwheel.oci.model import Image
 from shipwheel.oci.tar import Entry
 from shipwheel.project.settings import CheckSettings, IgnoreSettings
-from shipwheel.verify import dockerfile, linters, live, rebuild
+from shipwheel.verify import dockerfile, linters, live, rebuild, scanners
 from shipwheel.verify.check import RULES
 from shipwheel.verify.evidence import read_history
 
@@ -202,7 +202,9 @@ ZOO: dict[str, Callable[[], Image]] = {
     "loose-source": loose,
 }
 # What a file beside it makes possible; tested below and with a project.
-OUTSIDE = {rule.code for rule in (*live.RULES, *dockerfile.RULES, *linters.RULES, *rebuild.RULES)}
+OUTSIDE = {
+    rule.code for rule in (*live.RULES, *dockerfile.RULES, *linters.RULES, *rebuild.RULES, *scanners.RULES)
+}
 ELSEWHERE = {"entry-through-shell", "over-budget", "not-in-lock", "stale-lock", "lock-without-hashes"}
 
 
@@ -406,3 +408,22 @@ def test_a_rebuilt_image_with_another_configuration_or_file_is_told() -> None:
     ]
     (finding,) = check(clean_image(), again=with_files({"srv/more": b"x"})).findings
     assert [place.path for place in finding.places] == ["layer 3", "/srv", "/srv/more"]
+
+
+def test_what_a_package_carries_inside_is_its_own_affair() -> None:
+    inner = distribution("inner", "9", {"inner.py": b"X = 1\n"}, site="outer/_vendor")
+    # Patched and cut down, as vendored copies are; the outer RECORD knows.
+    inner["outer/_vendor/inner.py"] = b"X = 2\n"
+    outer = distribution("outer", "1.0", {"outer/__init__.py": b"", **inner})
+    report = check(with_files(outer))
+    assert report.findings == ()
+    assert {"inner", "outer"} <= {package.name for package in report.packages}
+    sizes = {package.name: package.size for package in report.packages}
+    assert sizes["inner"] == 0
+
+
+def test_a_private_key_for_a_packages_tests_is_no_news_and_elsewhere_it_is() -> None:
+    assert codes(venv("keys", {"keys/tests/data/rsa.pem": KEY})) == []
+    assert codes(venv("keys", {"keys/data/rsa.pem": KEY})) == ["secret-in-package"]
+    assert codes(venv("keys", {"keys/tests/token.py": TOKEN_FILE})) == ["secret-in-package"]
+    assert codes(with_files({"app/tests/rsa.pem": KEY})) == ["private-key"]

@@ -79,6 +79,9 @@ CREDENTIALS: Final = Rule(
 )
 RULES: Final = (SECRET, BURIED, KEY, PACKAGE_SECRET, HISTORY, ENVIRONMENT, REPOSITORY, CREDENTIALS)
 
+_TEST_FOLDER: Final = re.compile(
+    r"/(?:tests?|test_\w+|testing|testdata|fixtures?|examples?|samples?|conformance)/|/test_[^/]*$|/conftest\.py$"
+)
 _REPOSITORY: Final = re.compile(r"(?:.*/)?\.(?:git|hg|svn|bzr)")
 _CREDENTIALS: Final = re.compile(
     r"""(?:.*/)?(?:
@@ -116,6 +119,8 @@ def _check_files(subject: Subject) -> Iterator[Result]:
     places: dict[str, list[Place]] = {}
     rules = {rule.code: rule for rule in (SECRET, BURIED, KEY, PACKAGE_SECRET)}
     for found in subject.evidence.secrets:
+        if _is_test_key(subject, found):
+            continue
         rule = _rule_for(subject, found)
         fact = subject.evidence.facts[found.source]
         owner = subject.installed.owner(found.path) if subject.is_visible(found) else None
@@ -146,6 +151,13 @@ def _rule_for(subject: Subject, found: FoundSecret) -> Rule:
     if owner is not None and owner.name not in subject.first_party:
         return PACKAGE_SECRET
     return KEY if found.secret.kind == PRIVATE_KEY.kind else SECRET
+
+
+def _is_test_key(subject: Subject, found: FoundSecret) -> bool:
+    """Whether a package that is not the user's own brings a private key for its tests: everybody has it."""
+    if found.secret.kind != PRIVATE_KEY.kind or not _TEST_FOLDER.search(f"/{found.path}"):
+        return False
+    return subject.is_visible(found) and _rule_for(subject, found) is PACKAGE_SECRET
 
 
 def _detail(secret: Secret) -> str:

@@ -73,7 +73,7 @@ def _check_records(subject: Subject) -> Iterator[Result]:
     # path → who lists it, and whether its hash is the file's
     said: dict[str, list[tuple[Distribution, bool]]] = {}
     for item in subject.installed.distributions:
-        for row in item.rows or ():
+        for row in () if item.vendored else item.rows or ():
             holds = _holds(subject, row)
             if holds is not None:
                 said.setdefault(row.path, []).append((item, holds))
@@ -89,7 +89,7 @@ def _check_records(subject: Subject) -> Iterator[Result]:
     bare = [
         Place(path=f"/{item.info}", package=_title(item))
         for item in subject.installed.distributions
-        if item.rows is None and item.info.endswith(".dist-info") and not is_of_system(item)
+        if item.rows is None and item.info.endswith(".dist-info") and not is_of_others(item)
     ]
     for rule, places in (
         (CHANGED, changed),
@@ -104,9 +104,9 @@ def _check_records(subject: Subject) -> Iterator[Result]:
             yield Finding(rule=rule, message=message, places=sorted(places, key=lambda place: place.path))
 
 
-def is_of_system(item: Distribution) -> bool:
-    """Whether the system's package manager brought it, and answers for it (Debian's dist-packages)."""
-    return item.info.endswith(".egg-info") or item.site.startswith("usr/lib/python3/")
+def is_of_others(item: Distribution) -> bool:
+    """Whether another answers for it: the system's package manager (Debian's dist-packages), or what carries it."""
+    return item.vendored or item.info.endswith(".egg-info") or item.site.startswith("usr/lib/python3/")
 
 
 def _title(item: Distribution) -> str:
@@ -136,7 +136,7 @@ def _check_lock(subject: Subject) -> Iterator[Result]:
     for item in subject.installed.distributions:
         if item.name in subject.first_party or (item.name in _TOOLS and item.name not in locked):
             continue
-        if is_of_system(item):
+        if is_of_others(item):
             continue
         versions = locked.get(item.name)
         if versions is None:
