@@ -145,8 +145,8 @@ def use_uv(project: Path) -> None:
         newest[package["name"]] = max(versions, key=Version)
     pins = [f"{name}=={version}" for name, version in newest.items()]
     pyproject = project / "pyproject.toml"
-    text = pyproject.read_text().replace('requires-python = ">=3.11,<4"', 'requires-python = ">=3.13,<4"')
-    pyproject.write_text(f"{text}\n[tool.uv]\nconstraint-dependencies = {json.dumps(pins)}\n")
+    uv = f"constraint-dependencies = {json.dumps(pins)}\nenvironments = [\"python_version >= '3.13'\"]\n"
+    pyproject.write_text(f"{pyproject.read_text()}\n[tool.uv]\n{uv}")
     (project / "poetry.lock").unlink()
     subprocess.run([BIN / "uv", "lock", "--quiet"], cwd=project, check=True)
 
