@@ -150,10 +150,13 @@ class Cache:
             staged.replace(path)
         self._made.add(path)
 
-    def folder(self, key: str) -> Path | None:
-        """Return the folder kept under `key`, or None."""
+    def folder(self, key: str, *, downloaded: bool = False) -> Path | None:
+        """Return the folder kept under `key`, or None.
+
+        What was `downloaded` by hash counts as a download: a fresh cache sees it too.
+        """
         path = self._folder_path(key)
-        if (self.fresh and path not in self._made) or not path.is_dir():
+        if (self.fresh and not downloaded and path not in self._made) or not path.is_dir():
             return None
         with contextlib.suppress(PermissionError):
             os.utime(path)

@@ -79,6 +79,17 @@ def test_the_first_of_two_folders_of_one_key_wins(tmp_path: Path) -> None:
     assert list((cache.root / "tmp").iterdir()) == []
 
 
+def test_a_fresh_cache_sees_folders_that_were_downloaded_and_no_others(tmp_path: Path) -> None:
+    cache = Cache(tmp_path)
+    with cache.staging_folder() as folder:
+        cache.add_folder(folder, "environment")
+
+    fresh = Cache(tmp_path, fresh=True)
+
+    assert fresh.folder("environment") is None
+    assert fresh.folder("environment", downloaded=True) is not None
+
+
 def test_prune_removes_what_was_not_used_lately(tmp_path: Path) -> None:
     cache = Cache(tmp_path)
     old, new = keep(cache, b"old"), keep(cache, b"new")

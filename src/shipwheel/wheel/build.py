@@ -155,7 +155,7 @@ def prepare_environment(
     Raises BuildError `build-environment`, also when a hash differs from the pinned one.
     """
     key = f"{RECIPE} environment {sys.implementation.cache_tag} {sys.executable} {environment_id(system)}"
-    if found := cache.folder(key):
+    if found := cache.folder(key, downloaded=True):
         return found
     lines = [
         f"{pin.name}=={pin.version}{f' ; {pin.marker}' if pin.marker else ''} "
