@@ -1,6 +1,8 @@
 """`shipwheel check` as people call it: exit codes, formats, choice of rules, images in layouts and archives."""
 
 import json
+import os
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree as ET
@@ -8,6 +10,8 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from helpers.command import shipwheel
+from helpers.registry import docker_registry
+from helpers.tools import require_tool
 from helpers.zoo import clean_image, program, with_config, with_files
 from shipwheel.oci.archive import write_docker_archive
 from shipwheel.oci.layout import write_layout
@@ -125,3 +129,32 @@ def test_junit_fails_warnings_and_skips_what_was_not_checked(bad: Path) -> None:
     assert "not-in-lock" in skipped
     for suite in root.iter("testsuite"):
         assert int(suite.get("tests", "")) == len(list(suite.iter("testcase")))
+
+
+def test_the_same_image_in_a_registry_gives_the_same_findings(tmp_path: Path, bad: Path) -> None:
+    skopeo = require_tool("skopeo")
+    with docker_registry(tmp_path / "registry") as address:
+        target = f"{address}/team/bad:1"
+        words = ["copy", "--quiet", "--dest-tls-verify=false", f"oci:{bad}", f"docker://{target}"]
+        subprocess.run([skopeo, "--insecure-policy", *words], check=True, capture_output=True)
+        environ = {"SHIPWHEEL_CACHE_DIR": str(tmp_path / "cache")}
+        done = shipwheel("check", target, "--format", "json", environ=environ)
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert [finding["code"] for finding in report["findings"]] == ["privilege-tool", "shell"]
+    assert report["image"] == target
+
+
+def test_a_dockerfile_beside_the_image_is_looked_at_too(bad: Path, tmp_path: Path) -> None:
+    (tmp_path / "Dockerfile").write_text("FROM python:3.13-slim\nCOPY . /app\nRUN pip install -r r.txt\n")
+    words = ("check", bad, "--format", "json", "--dockerfile", tmp_path / "Dockerfile")
+    report = json.loads(shipwheel(*words, environ={"PATH": os.defpath}).stdout)
+    told = {
+        finding["code"]: finding["places"][0]["path"].rpartition("/")[2] for finding in report["findings"]
+    }
+    assert told == {
+        "base-by-tag": "Dockerfile:1", "copy-before-install": "Dockerfile:2", "no-cache-mount": "Dockerfile:3",
+        "privilege-tool": "sudo", "shell": "sh",
+    }  # fmt: skip
+    done = shipwheel("check", bad, "--dockerfile", tmp_path / "none")
+    assert "error[no-dockerfile]" in done.stderr
