@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,7 +13,7 @@ from typing import Any
 import pytest
 
 from helpers.circumstances import Circumstance, build_under, other_python, stranger
-from helpers.command import copy_example
+from helpers.command import copy_example, uv
 from helpers.tools import require_tool
 
 # One worker for all: they compare with one image, and share its downloads.
@@ -77,14 +75,10 @@ def other_tool(tmp_path_factory: pytest.TempPathFactory) -> str:
         # Not a failure even where all must run: bookworm's own archive has one Python alone.
         pytest.skip("there is no second CPython from 3.11 on")
     venv = tmp_path_factory.mktemp("other-tool") / "venv"
-    uv = str(Path(sys.executable).with_name("uv"))
-    subprocess.run([uv, "venv", "--quiet", "--no-project", "--python", python, venv], check=True)
+    uv("venv", "--quiet", "--no-project", "--python", python, venv)
     program = str(venv / "bin" / "python")
     requirements = ROOT / "requirements" / "runtime.txt"
-    subprocess.run(
-        [uv, "pip", "install", "--quiet", "--python", program, "--require-hashes", "-r", requirements],
-        check=True,
-    )
+    uv("pip", "install", "--quiet", "--python", program, "--require-hashes", "-r", requirements)
     [packages] = venv.glob("lib/python3.*/site-packages")
     (packages / "shipwheel.pth").write_text(f"{ROOT / 'src'}\n")
     return program

@@ -1,13 +1,11 @@
 """Examples whose dependencies are no wheels on an index: compiled, by path, of a workspace, by bare hashes."""
 
 import json
-import subprocess
 from pathlib import Path
 
 import pytest
-from uv import find_uv_bin
 
-from helpers.command import copy_example, shipwheel
+from helpers.command import copy_example, shipwheel, uv
 from shipwheel.oci.layout import read_layout
 from shipwheel.oci.model import Platform
 from shipwheel.oci.read import LoadedImage
@@ -77,10 +75,8 @@ def test_for_another_processor_compiling_is_refused_and_planning_is_not(tmp_path
 
 
 def test_what_compiling_misses_is_named_until_it_is_there(tmp_path: Path) -> None:
-    uv = find_uv_bin()
-    compiled = [uv, "pip", "compile", "-q", "--generate-hashes", "--no-header", "--no-annotate", "-"]
-    lock = subprocess.run(compiled, input="psycopg2==2.9.10", text=True, capture_output=True, check=True)
-    (tmp_path / "requirements.txt").write_text(lock.stdout)
+    words = ("pip", "compile", "-q", "--generate-hashes", "--no-header", "--no-annotate", "-")
+    (tmp_path / "requirements.txt").write_text(uv(*words, text="psycopg2==2.9.10"))
 
     def build(settings: str) -> str:
         (tmp_path / "pyproject.toml").write_text(PYPROJECT + settings)
@@ -106,7 +102,7 @@ def test_bare_hashes_are_enough(tmp_path: Path) -> None:
 
 def test_a_workspace_member_is_built_from_its_folder_and_from_the_root(tmp_path: Path) -> None:
     project = copy_example("uv-workspace", tmp_path)
-    subprocess.run([find_uv_bin(), "lock", "--quiet", "--project", project], check=True)
+    uv("lock", "--quiet", "--project", project)
 
     assert printed(project / "packages/api") == '{"name":"world"}\n'
     done = shipwheel("run", project, "--package", "api", "--runner", "unshare", "--", "Bob")

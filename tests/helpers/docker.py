@@ -26,7 +26,8 @@ from typing import Final
 from helpers.tools import missing
 from shipwheel.base.debian.mirrors import find_mirrors
 
-DEFAULT_FOLDER: Final = Path("/var/tmp/shipwheel-engine")
+# Root's; another user's own is beside it.
+DEFAULT_FOLDER: Final = Path(f"/var/tmp/shipwheel-engine{f'-{os.geteuid()}' if os.geteuid() else ''}")
 # The suite that has a current engine. Its programs run on an older libc; runc and tini do not, so
 # those two are the machine's own (tests/engine/install-tools.sh).
 _SUITE: Final = "forky"

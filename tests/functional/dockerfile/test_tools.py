@@ -1,15 +1,13 @@
 """The same stages for every tool and shape of project: each builds and runs."""
 
 import shutil
-import subprocess
-import sys
 import tomllib
 from pathlib import Path
 
 import pytest
 from pypi_simple import PYPI_SIMPLE_ENDPOINT
 
-from helpers.command import copy_example
+from helpers.command import copy_example, uv
 from helpers.road import Road
 from shipwheel.testing.projects import content_hash
 
@@ -84,7 +82,7 @@ def test_pip_installs_hashed_requirements(road: Road) -> None:
 
 def test_a_member_of_a_uv_workspace_brings_its_sister_and_a_bump_touches_no_dependency(road: Road) -> None:
     root = copy_example("uv-workspace", road.folder)
-    subprocess.run([Path(sys.executable).with_name("uv"), "lock", "--quiet", "--project", root], check=True)
+    uv("lock", "--quiet", "--project", root)
     member = on_base(root / "packages/api", road)
     image = build(road, member)
     before = road.layers(image)
