@@ -86,9 +86,14 @@ def make_base(engine: DockerEngine, address: str, folder: Path) -> str:
         f"FROM {loaded.rpartition('image: ')[2].strip()}\nCOPY ca.pem /etc/ssl/ca.pem\n"
         "ENV PIP_CERT=/etc/ssl/ca.pem SSL_CERT_FILE=/etc/ssl/ca.pem REQUESTS_CA_BUNDLE=/etc/ssl/ca.pem "
         f"POETRY_PYPI_MIRROR_URL={PYPI_SIMPLE_ENDPOINT}\n"
+        # As the original: with useradd, and a pip that pip may replace.
+        "RUN apt-get update -qq && apt-get install -qq passwd && rm -rf /var/lib/apt/lists/* "
+        "&& python3 -m pip install --quiet --ignore-installed pip packaging\n"
     )
     image = f"{address}/python:3.13-slim"
-    engine.docker("build", "--quiet", "--tag", image, "--file", str(folder / "Base"), str(folder))
+    engine.docker(
+        "build", "--quiet", "--network=host", "--tag", image, "--file", str(folder / "Base"), str(folder)
+    )
     engine.docker("push", "--quiet", image)
     return image
 
