@@ -76,6 +76,8 @@ def test_the_environment_follows_the_lock_although_its_volume_is_old(road: Road,
         lock.write_text(text)
 
 
+# Of the tools it is the only one that needs Node and its registry, which Debian's machines lack.
+@pytest.mark.conformance
 def test_a_dev_container_opens(road: Road, project: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     npx = require_tool("npx")
     environ = {**road.engine.environ, **HOST}
