@@ -42,6 +42,7 @@ def render_dockerfile(plan: BuildPlan) -> str:
         _manifests(road),
         _builder(road, words),
         _app_pre(words, road),
+        *([_workshop(road)] if road.build_systems else []),
         _project(road),
         _app(plan, road),
         _dev(plan, road, words),
@@ -104,9 +105,11 @@ def _builder(road: DockerfilePlan, words: Words) -> list[str]:
         "ARG WORKDIR",
         *words.arguments,
         _env("VIRTUAL_ENV=${WORKDIR}/.venv", *map("=".join, words.environment), "PATH=/opt/pipx/bin:$PATH"),
-        *_script("with_secrets.sh", "/usr/local/bin/with-secrets", "chmod 755 /usr/local/bin/with-secrets"),
-        *_script("compile.py", "/opt/compile.py"),
-        *_script("install.py", "/opt/install.py"),
+        _run(
+            _script_step("with_secrets.sh", "/usr/local/bin/with-secrets"),
+            "chmod 755 /usr/local/bin/with-secrets",
+            _script_step("compile.py", "/opt/compile.py"),
+        ),
     ]
     system = sorted({*road.build_packages, *road.packages})
     if system:
@@ -117,6 +120,17 @@ def _builder(road: DockerfilePlan, words: Words) -> list[str]:
         version, file = words.version_argument, "/opt/tool.txt"
         check = _unless_pinned(version, road.tool.version, road.installer, file)
         lines += _install_pins(road.tool, file, f"{check} \\\n && {_pip_install('/opt/pipx', file)}")
+    lines.append(_run('python3 -m venv --without-pip "$VIRTUAL_ENV"'))
+    return [*lines, *own_region("builder")]
+
+
+def _workshop(road: DockerfilePlan) -> list[str]:
+    """A stage of its own, as the dependencies need none of it and are installed meanwhile."""
+    lines = [
+        *_title("workshop", "what builds the project's own wheels"),
+        "FROM builder AS workshop",
+        *_script("install.py", "/opt/install.py"),
+    ]
     lines += _install_pins(
         road.wheel_tools, "/opt/wheel-tools.txt", _pip_install("/opt/wheel-tools", "/opt/wheel-tools.txt")
     )
@@ -126,8 +140,7 @@ def _builder(road: DockerfilePlan, words: Words) -> list[str]:
         lines.append(f"# What builds wheels: {', '.join(system_pins.requires)}.")
         file = f"/opt/build-{number}.txt"
         lines += _install_pins(system_pins, file, _pip_install(f"/opt/build-{number}", file))
-    lines.append(_run('python3 -m venv --without-pip "$VIRTUAL_ENV"'))
-    return [*lines, *own_region("builder")]
+    return lines
 
 
 def _install_launcher(road: DockerfilePlan, launcher: PlannedPins, words: Words) -> list[str]:
@@ -181,7 +194,7 @@ def _app_pre(words: Words, road: DockerfilePlan) -> list[str]:
 def _project(road: DockerfilePlan) -> list[str]:
     lines = [
         *_title("project", "the project itself, as it will lie in the image"),
-        "FROM builder AS project",
+        f"FROM {'workshop' if road.build_systems else 'builder'} AS project",
     ]
     steps = []
     for member in road.members:
@@ -265,6 +278,7 @@ def _dev(plan: BuildPlan, road: DockerfilePlan, words: Words) -> list[str]:
     here = posixpath.dirname(road.lock) == road.folder
     lock = posixpath.basename(road.lock) if here else posixpath.join(home, road.lock)
     lines += [
+        *_from_workshop(road),
         f"COPY --chown=${{USER_UID}}:${{USER_GID}} . {home}/",
         f"WORKDIR {work}",
         _env(
@@ -296,6 +310,17 @@ def _test(road: DockerfilePlan) -> list[str]:
         "FROM dev AS test",
         *own_region("test"),
         f"RUN {json.dumps(list(road.test))}",
+    ]
+
+
+def _from_workshop(road: DockerfilePlan) -> list[str]:
+    if not road.build_systems:
+        return []
+    needed = [number for number, system in enumerate(road.build_systems) if system.requirements]
+    folders = ["/opt/wheel-tools", *(f"/opt/build-{number}" for number in needed)]
+    return [
+        "COPY --from=workshop /opt/install.py /opt/install.py",
+        *(f"COPY --from=workshop {folder} {folder}" for folder in folders),
     ]
 
 
@@ -404,8 +429,11 @@ def _title(stage: str, what: str) -> list[str]:
 
 
 def _script(name: str, target: str, *then: str) -> list[str]:
-    lines = (_SCRIPTS / name).read_text("utf-8").rstrip("\n").split("\n")
-    return [_run(_written(lines, target), *then)]
+    return [_run(_script_step(name, target), *then)]
+
+
+def _script_step(name: str, target: str) -> str:
+    return _written((_SCRIPTS / name).read_text("utf-8").rstrip("\n").split("\n"), target)
 
 
 def _written(lines: Sequence[str], target: str) -> str:
