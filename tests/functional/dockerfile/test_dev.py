@@ -23,7 +23,7 @@ def project(road: Road) -> Iterator[Path]:
     road.init(root)
     compose = root / "compose.yaml"
     # Builds here reach the loopback index through the host's network.
-    text = compose.read_text().replace("      target:", "      network: host\n      target:")
+    text = compose.read_text().replace("\n      target:", "\n      network: host\n      target:")
     text = text.replace("    # <own app-dev>\n", "    # <own app-dev>\n    network_mode: host\n")
     compose.write_text(text)
     for path in (root, *root.rglob("*")):
@@ -80,6 +80,8 @@ def test_the_environment_follows_the_lock_although_its_volume_is_old(road: Road,
 @pytest.mark.conformance
 def test_a_dev_container_opens(road: Road, project: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     npx = require_tool("npx")
+    # It knows its own containers again, and no one else's.
+    dev(road, project, "down", "--volumes")
     environ = {**road.engine.environ, **HOST}
     login = project / "login.env"
     login.write_text("".join(f"{k}={v}\n" for k, v in road.environ.items() if k.startswith("POETRY_")))
