@@ -53,7 +53,7 @@ e2e: .venv/.dev tools ## Tests of the command as people use it
 	$(PYTEST) tests/e2e
 
 .PHONY: conformance
-conformance: .venv/.dev tools ## Slow comparisons with other tools on real locks
+conformance: .venv/.dev tools ## Slow comparisons with other tools on real locks; every stage of the Dockerfiles
 	$(PYTEST) -m conformance
 
 .PHONY: bench

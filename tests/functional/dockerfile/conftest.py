@@ -13,6 +13,15 @@ from helpers.stand_in import python_slim
 from helpers.tools import require_tool
 from shipwheel.testing.index import FakeIndex
 
+HERE = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep these for `make conformance`: each builds images from nothing with real engines, for minutes."""
+    for item in items:
+        if item.path.is_relative_to(HERE):
+            item.add_marker(pytest.mark.conformance)
+
 
 @pytest.fixture(scope="session")
 def base_image(registry: str) -> str:
