@@ -162,7 +162,8 @@ class _PrivateEngine:
         for point in sorted(points, reverse=True):
             if any(Path(point).is_relative_to(folder) for folder in (data, run)):
                 subprocess.run(["umount", "--lazy", point], check=True)
-        shutil.rmtree(data, ignore_errors=True)
+        if data.exists():
+            shutil.rmtree(data)
 
     def _pid(self) -> int | None:
         """Return the id of our dockerd while it lives; an id that another program has taken is not ours."""
