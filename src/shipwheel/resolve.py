@@ -14,7 +14,7 @@ from packaging.utils import canonicalize_name
 from shipwheel.assemble.workshop import Workshop
 from shipwheel.base.choose import BaseChoice, choose_base
 from shipwheel.base.model import Base, DebianBase, ImageBase
-from shipwheel.errors import HostError, TargetError
+from shipwheel.errors import HostError, NetworkError, TargetError
 from shipwheel.lockfile import ShipwheelLock
 from shipwheel.locks.model import Selected, Selection
 from shipwheel.oci.model import Platform
@@ -105,7 +105,19 @@ def _lock_image(choice: BaseChoice, wanted: Sequence[Platform], workshop: Worksh
     def lock_for(platform: Platform) -> ImageBase:
         if choice.kind == "layout":
             return lock_layout_base(choice.name, [platform], workshop.cache, root=workshop.project.root)
-        return lock_image_base(choice.name, [platform], workshop.registry)
+        try:
+            return lock_image_base(choice.name, [platform], workshop.registry)
+        except NetworkError as error:
+            # Whoever did not name this image has to be told why it is asked for.
+            if choice.because is None:
+                raise
+            way_out = "name a base that can be had: [tool.shipwheel.base] image or layout"
+            raise NetworkError(
+                error.code,
+                f"the base {choice.name} was chosen since {choice.because}; {error.problems[0].message}",
+                place=error.problems[0].place,
+                hint="; ".join(filter(None, (error.problems[0].hint, way_out))),
+            ) from error
 
     found = [lock_for(platform) for platform in wanted]
     for other in (Platform.parse(text) for text in PLATFORMS):

@@ -22,13 +22,15 @@ _OFFICIAL: Final = ("3.13", "3.12", "3.14", "3.11", "3.10", "3.9")
 class BaseChoice:
     """What to lock: a Debian `suite`, a registry reference, or a layout's path; and who said so.
 
-    `python` is the minor version it brings, as far as it is known beforehand.
+    `python` is the minor version it brings, as far as it is known beforehand. `because` tells why
+    nothing of Debian's served, where an official image is the way out.
     """
 
     kind: Literal["debian", "registry", "layout"]
     name: str
     source: str
     python: str | None = None
+    because: str | None = None
 
 
 def choose_base(project: Project, *, mirror_known: bool) -> BaseChoice:
@@ -99,11 +101,14 @@ def _by_python(project: Project, mirror_known: bool) -> BaseChoice:
     for name in _DEBIAN if mirror_known else ():
         if admitted(SUITES[name].python):
             return BaseChoice(kind="debian", name=name, source=source, python=SUITES[name].python)
+    because = "no Debian mirror is known here"
+    if mirror_known:
+        debian = " and ".join(SUITES[name].python for name in _DEBIAN)
+        because = f"Debian brings Python {debian}, and the project asks for {wanted or project.python.text}"
     for minor in _OFFICIAL:
         if admitted(minor):
-            return BaseChoice(
-                kind="registry", name=f"python:{wanted or minor}-slim", source=source, python=minor
-            )
+            name = f"python:{wanted or minor}-slim"
+            return BaseChoice(kind="registry", name=name, source=source, python=minor, because=because)
     raise ProjectError(
         "no-base-for-python",
         f"no base has a Python that {wanted or project.python.text} admits",

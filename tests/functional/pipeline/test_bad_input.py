@@ -53,6 +53,16 @@ def test_a_stale_lock_is_refused_and_taken_when_frozen(bench: Bench) -> None:
     assert bench.build(project, "--frozen")["digest"]
 
 
+def test_an_image_that_nobody_named_and_cannot_be_had_is_explained(bench: Bench) -> None:
+    project = bench.project(["cow"], wheels=[COW], base=False, requires_python="==3.12.*")
+    nobody = {"HTTPS_PROXY": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9"}
+
+    message = bench.fails("build", project, code="proxy", exit_code=5, environ=nobody)
+
+    assert "the base python:3.12-slim was chosen since" in message
+    assert "[tool.shipwheel.base] image" in message
+
+
 def test_a_lock_that_is_no_toml_names_the_line(bench: Bench) -> None:
     project = bench.project(["cow"], wheels=[COW])
     with (project / "poetry.lock").open("a") as file:

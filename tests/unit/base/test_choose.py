@@ -93,3 +93,13 @@ def test_a_lock_fits_the_choice_with_the_same_suite_and_packages_alone() -> None
     image = ImageBase(kind="registry", reference="python:3.13-slim", digest="sha256:00", platforms=())
     assert matches_lock(BaseChoice(kind="registry", name="python:3.13-slim", source="default"), image, ())
     assert not matches_lock(trixie, image, ())
+
+
+def test_an_official_image_says_why_nothing_of_debian_serves() -> None:
+    debian = choose_base(project(">=3.11"), mirror_known=True)
+    python = choose_base(project("==3.12.*"), mirror_known=True)
+    mirror = choose_base(project(">=3.11"), mirror_known=False)
+
+    assert debian.because is None
+    assert python.because == "Debian brings Python 3.13 and 3.11, and the project asks for ==3.12.*"
+    assert mirror.because == "no Debian mirror is known here"
