@@ -3,7 +3,7 @@
 Usage: python -I -S _userns.py ORDERS STATUS. ORDERS is a descriptor with one JSON object (see
 `userns.render_orders`); to STATUS a message is written when the container cannot be made, nothing
 otherwise. Two processes stay: the outer one, whose child is the container's process 1, which starts
-the program, passes signals on and reaps orphans. Both take the program's exit code for their own,
+the program, passes signals on and reaps orphans; without init it becomes the program. Both take the program's exit code for their own,
 128+n when signal n killed it.
 
 As root, users are who they are, in a user namespace where the machine allows one. As anyone else, this
@@ -198,6 +198,8 @@ def first_process(orders: dict[str, Any], held: int, status_fd: int) -> NoReturn
         sys.meta_path.clear()
         make_root(orders)
         drop_privileges(orders)
+        if not orders["init"]:
+            start_program(orders, status_fd)
         program = os.fork()
         if program == 0:
             start_program(orders, status_fd)

@@ -51,7 +51,7 @@ class BwrapLauncher:
                 ends.close()
                 return child
 
-            target = _Target(info=info)
+            target = _Target(info=info, is_first=not container.init)
             yield Launch(start=start, deliver=target.deliver)
 
 
@@ -60,6 +60,7 @@ class _Target:
     """The program in a container, as this namespace's process ids name it; found when first needed."""
 
     info: int
+    is_first: bool = False
     told: bytes = b""
     init: int | None = None
     found: list[int] = field(default_factory=list)
@@ -82,13 +83,16 @@ class _Target:
         with contextlib.suppress(ValueError):  # not all of it yet
             self.init = json.loads(self.told)["child-pid"]
         if self.init is not None:
-            self.found = [pid for pid in children(self.init) if pid_inside(pid) == 2]
+            inside = [pid for pid in children(self.init) if pid_inside(pid) == 2]
+            self.found = [self.init] if self.is_first else inside
 
 
 def render_options(container: Container) -> list[str]:
     """Return bwrap's options for `container`, in the order that they take effect."""
     user = container.process.user
     options = ["--unshare-user", "--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try"]
+    if not container.init:
+        options.append("--as-pid-1")
     if container.isolate_network:
         options.append("--unshare-net")
     options += ["--uid", str(user.uid), "--gid", str(user.gid), "--cap-drop", "ALL"]

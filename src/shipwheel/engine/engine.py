@@ -72,17 +72,23 @@ class EngineRunner:
         return self.client.name
 
     def run(
-        self, image: Image, spec: RunSpec, *, streams: Streams = INHERIT, timeout: float | None = None
+        self,
+        image: Image,
+        spec: RunSpec,
+        *,
+        streams: Streams = INHERIT,
+        timeout: float | None = None,
+        stop: int | None = None,
     ) -> int:
         """Run `image`; see `Runner.run`."""
         if self.client.machine is not None:
             require_platform(image.platform, machine=self.client.machine)
         spec = self._with_network(image, spec)
         reference = self.load(image)
-        code = self._run_once(reference, image, spec, streams, timeout)
+        code = self._run_once(reference, image, spec, streams, timeout=timeout, stop=stop)
         if code is None:  # no init that works in this container
             self_without = replace(self, client=replace(self.client, has_init=False))
-            code = self_without._run_once(reference, image, spec, streams, timeout)
+            code = self_without._run_once(reference, image, spec, streams, timeout=timeout, stop=stop)
         return 125 if code is None else code
 
     def load(self, image: Image) -> str:
@@ -146,14 +152,21 @@ class EngineRunner:
         return self.client.run("network", "inspect", "bridge").returncode == 0
 
     def _run_once(
-        self, reference: str, image: Image, spec: RunSpec, streams: Streams, timeout: float | None
+        self,
+        reference: str,
+        image: Image,
+        spec: RunSpec,
+        streams: Streams,
+        *,
+        timeout: float | None,
+        stop: int | None,
     ) -> int | None:
         name = f"shipwheel-{secrets.token_hex(8)}"
         remove = [self.client.program, "rm", "--force", "--volumes", name]
         with contextlib.ExitStack() as stack:
             stack.enter_context(guarded([remove], environ=self.client.environ))
             options = render_options(image, spec, self.client)
-            init = ["--init"] if self.client.has_init else []
+            init = ["--init"] if self.client.has_init and spec.init else []
             created = self.client.run(
                 "create", "--name", name, *self.client.flags, *init, *options, reference, *arguments(spec)
             )
@@ -181,7 +194,7 @@ class EngineRunner:
                     return True
                 return self._deliver(name, number)
 
-            supervise(start, deliver, timeout=timeout)
+            supervise(start, deliver, timeout=timeout, stop=stop)
             return self._result(name, image)
 
     def _deliver(self, name: str, number: int) -> bool:

@@ -35,7 +35,7 @@ class Container:
     """All that a launcher needs: an unpacked `root`, the `process` with its program's `path`, mounts.
 
     Mount targets and `tmpfs` exist in `root` and go through no link. Anything not `read_only` is
-    this run's own copy.
+    this run's own copy. Without `init` the program is process 1.
     """
 
     root: Path
@@ -46,6 +46,7 @@ class Container:
     isolate_network: bool = False
     read_only: bool = True
     terminal: bool = False
+    init: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +92,13 @@ class RootlessRunner:
         return self.launcher.name
 
     def run(
-        self, image: Image, spec: RunSpec, *, streams: Streams = INHERIT, timeout: float | None = None
+        self,
+        image: Image,
+        spec: RunSpec,
+        *,
+        streams: Streams = INHERIT,
+        timeout: float | None = None,
+        stop: int | None = None,
     ) -> int:
         """Run `image`; see `Runner.run`."""
         require_platform(image.platform, machine=os.uname().machine)
@@ -132,6 +139,7 @@ class RootlessRunner:
                 isolate_network=spec.network == "none",
                 read_only=spec.read_only,
                 terminal=spec.tty,
+                init=spec.init,
             )
             if not spec.interactive and streams.stdin is None:
                 null = os.open(os.devnull, os.O_RDONLY)
@@ -149,7 +157,7 @@ class RootlessRunner:
                     return True
                 return launch.deliver(child, number)
 
-            return launch.check(supervise(launch.start, deliver, timeout=timeout))
+            return launch.check(supervise(launch.start, deliver, timeout=timeout, stop=stop))
 
 
 def popen(

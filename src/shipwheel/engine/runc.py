@@ -66,8 +66,9 @@ class RuncLauncher:
         with contextlib.ExitStack() as stack:
             work = Path(tempfile.mkdtemp(prefix="shipwheel-run-"))
             stack.callback(shutil.rmtree, work, ignore_errors=True)
+            init = self.init if container.init else None
             config = render_config(
-                container, uid=os.geteuid(), gid=os.getegid(), init=self.init, subordinate=self.subordinate
+                container, uid=os.geteuid(), gid=os.getegid(), init=init, subordinate=self.subordinate
             )
             # Its folder is for this user alone: the environment may hold secrets.
             (work / "config.json").write_text(json.dumps(config), encoding="utf-8")
@@ -83,7 +84,7 @@ class RuncLauncher:
                 argv = [*runc, "run", "--bundle", str(work), "--pid-file", str(pid_file), name]
                 return popen(argv, streams, environ=environ)
 
-            target = _Target(pid_file=pid_file, has_init=self.init is not None)
+            target = _Target(pid_file=pid_file, has_init=init is not None)
             yield _RuncLaunch(start=start, deliver=target.deliver, target=target, log=work / "log")
 
 

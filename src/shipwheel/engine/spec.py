@@ -48,7 +48,8 @@ class RunSpec:
     the image's User may be: `uid`, `uid:gid` or names. `publish` None publishes the image's exposed
     ports under their own numbers on loopback. `tmpfs` are writable empty folders in memory; None
     stands for /tmp, /run and the user's HOME (see `process.writable_folders`). `network`: "default"
-    is the engine's own (rootless: the host's), "none" has a loopback interface alone.
+    is the engine's own (rootless: the host's), "none" has a loopback interface alone. Without `init` the
+    program itself is process 1, as in Kubernetes; with it, where the runner has one.
     """
 
     args: Sequence[str] | None = None
@@ -63,6 +64,7 @@ class RunSpec:
     workdir: str | None = None
     tty: bool = False
     interactive: bool = True
+    init: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,13 +88,19 @@ class Runner(Protocol):
         ...
 
     def run(
-        self, image: Image, spec: RunSpec, *, streams: Streams = INHERIT, timeout: float | None = None
+        self,
+        image: Image,
+        spec: RunSpec,
+        *,
+        streams: Streams = INHERIT,
+        timeout: float | None = None,
+        stop: int | None = None,
     ) -> int:
         """Run `image` to its end and return its exit code; 128+n when signal n killed it.
 
         SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2 and SIGWINCH of this process go to the
         container's. Nothing is left behind. After `timeout` seconds the container is killed and
-        TimeoutError raised. Raises HostError `foreign-platform`, `runner-failed`, `engine-failed` or
+        TimeoutError raised; once the descriptor `stop` is readable it is killed as well, without an error. Raises HostError `foreign-platform`, `runner-failed`, `engine-failed` or
         `no-port-mapping`, ImageError `no-command`, `command-not-found` or `unknown-user`. An engine
         may tell the last two itself and give 125 to 127 instead.
         """

@@ -32,11 +32,14 @@ Start = Callable[[], Child]
 Deliver = Callable[[Child, int], bool]
 
 
-def supervise(start: Start, deliver: Deliver, *, timeout: float | None = None) -> int:
+def supervise(
+    start: Start, deliver: Deliver, *, timeout: float | None = None, stop: int | None = None
+) -> int:
     """Start a child, pass signals on with `deliver` until it ends, and return its exit code.
 
     `deliver` returns False while there is nobody to deliver to; it is asked again. 128+n is returned
-    when signal n killed the child. Raises TimeoutError after `timeout` seconds. However this ends,
+    when signal n killed the child. Raises TimeoutError after `timeout` seconds; when the descriptor `stop`
+    becomes readable, the child is killed. However this ends,
     the child has ended as well. Signals are handled in the main thread only, as Python allows.
     """
     pending: deque[int] = deque()
@@ -57,7 +60,7 @@ def supervise(start: Start, deliver: Deliver, *, timeout: float | None = None) -
         child = start()
         try:
             deadline = None if timeout is None else time.monotonic() + timeout
-            _pass_on(child, deliver, pending, reader, deadline)
+            _pass_on(child, deliver, pending, reader, deadline=deadline, stop=stop)
         finally:
             if child.poll() is None:
                 child.kill()
@@ -71,7 +74,13 @@ def exit_code(returncode: int) -> int:
 
 
 def _pass_on(
-    child: Child, deliver: Deliver, pending: deque[int], reader: int, deadline: float | None
+    child: Child,
+    deliver: Deliver,
+    pending: deque[int],
+    reader: int,
+    *,
+    deadline: float | None,
+    stop: int | None,
 ) -> None:
     with _end_of(child) as end:
         while child.poll() is None:
@@ -82,9 +91,10 @@ def _pass_on(
                 waits.append(deadline - time.monotonic())
                 if waits[-1] <= 0:
                     raise TimeoutError
-            ready = select.select(
-                [reader] if end is None else [reader, end], [], [], min(waits) if waits else None
-            )[0]
+            watched = [number for number in (reader, end, stop) if number is not None]
+            ready = select.select(watched, [], [], min(waits) if waits else None)[0]
+            if stop in ready:
+                return
             if reader in ready:
                 os.read(reader, 4096)
 

@@ -92,6 +92,7 @@ def render_orders(container: Container, *, parent: int) -> dict[str, Any]:
         "isolate_network": container.isolate_network,
         "read_only": container.read_only,
         "terminal": container.terminal,
+        "init": container.init,
     }
 
 

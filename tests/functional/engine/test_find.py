@@ -10,7 +10,7 @@ import pytest
 from functional.engine.images import image_with
 from shipwheel.cache import Cache
 from shipwheel.engine.detect import find_runner
-from shipwheel.engine.probe import probe
+from shipwheel.engine.probe import probe, watch
 from shipwheel.engine.spec import Publish, Runner, RunSpec
 from shipwheel.errors import HostError, UsageError
 from shipwheel.oci.model import Platform
@@ -83,6 +83,17 @@ def test_probe_has_no_input(program: Path, rootless: Runner) -> None:
 def test_probe_that_takes_too_long_is_killed(program: Path, rootless: Runner) -> None:
     with pytest.raises(TimeoutError):
         probe(image_with(program), ["/app/program", "wait"], runner=rootless, timeout=1)
+
+
+def test_what_is_watched_is_process_1_and_is_killed_after_its_last_line(
+    program: Path, rootless: Runner
+) -> None:
+    image = image_with(program)
+    # It goes on for ever; without its end, the timeout would be an error.
+    done = watch(image, ["/app/program", "wait"], runner=rootless, timeout=60, is_last=b"ready\n".__eq__)
+    assert done.stdout == b"ready\n"
+    done = watch(image, ["/app/program", "id"], runner=rootless, uid=7, timeout=60, is_last=lambda _: False)
+    assert (done.returncode, done.stdout) == (0, b"7 7 1\n")
 
 
 def test_image_for_another_platform_is_refused(program: Path, rootless: Runner) -> None:

@@ -118,6 +118,10 @@ def test_signals_reach_the_program_and_its_code_comes_back(way: Way, name: str) 
         assert child.wait(PATIENCE) == 40
 
 
+def test_without_an_init_the_program_is_process_1(way: Way) -> None:
+    assert way.run("id", init=False).lines[0].split()[2] == "1"
+
+
 def test_program_without_a_handler_dies_of_the_signal(way: Way) -> None:
     with way.start("wait") as child:
         assert _ready(child)
