@@ -228,7 +228,11 @@ def test_a_registry_that_stays_broken_is_given_up_without_a_tag(
     assert list_tags(make_client(), Repository(registry=registry, name="faults/broken")) == ()
 
 
-@pytest.mark.parametrize(("data", "code"), [(b"x" * 500, "digest-refused"), (b"x", "wrong-size")])
+@pytest.mark.parametrize(
+    ("data", "code"),
+    [(b"x" * 500, "digest-refused"), (b"x", "wrong-size")],
+    ids=["other bytes", "other size"],
+)
 def test_a_damaged_blob_is_refused_and_nothing_is_tagged(
     registry: str, image: Image, make_client: MakeClient, data: bytes, code: str
 ) -> None:
