@@ -41,7 +41,9 @@ from shipwheel.wheel.build import BackEnd
 
 if TYPE_CHECKING:
     from shipwheel.engine.load import EngineName, Loaded
+    from shipwheel.oci.registry.client import Repository
     from shipwheel.tags.auto import TagRequest
+    from shipwheel.wheel.kit import KitStory
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +88,7 @@ class Built:
 
     `references` are all names, `stories` tell of each image's layers where they came from, `pushed` and
     `loaded` what became of the image; `fetched` counts the bytes of reused layers that were needed here,
-    `attached` the documents that refer to it.
+    `attached` the documents that refer to it. `tools` tell where what built the project's wheels came from.
     """
 
     image: Image | ImageIndex
@@ -100,6 +102,7 @@ class Built:
     loaded: Loaded | None = None
     fetched: int = 0
     attached: int = 0
+    tools: Sequence[KitStory] = ()
 
 
 def build(request: Request, workshop: Workshop) -> Built:
@@ -108,6 +111,7 @@ def build(request: Request, workshop: Workshop) -> Built:
     names = tuple(request.references) or (name_image(workshop.project),)
     if request.push:
         check_pushable(names)
+    workshop.book.lenders = find_lenders(request, names)
     auto = None
     if request.tags is not None:
         from shipwheel.tags.auto import auto_tags
@@ -128,6 +132,8 @@ def build(request: Request, workshop: Workshop) -> Built:
         if request.push and auto is not None:
             auto.refuse_replacing(workshop, image.digest)
         pushed = push(image, names, workshop) if request.push else ()
+        if request.push:
+            leave_tools(planned, names, workshop)
         attached = _attest(planned, images, names, workshop) if request.push and request.attest else 0
         loaded = None
         if request.load is not None:
@@ -146,6 +152,7 @@ def build(request: Request, workshop: Workshop) -> Built:
         loaded=loaded,
         fetched=workshop.book.fetched,
         attached=attached,
+        tools=workshop.tools(),
     )
 
 
@@ -173,6 +180,32 @@ def learn_past(request: Request, names: Sequence[Reference], workshop: Workshop)
     if request.cache_from is not None:
         return learn_named(request.cache_from, platforms, workshop)
     return learn_replaced(names, platforms, workshop) if request.push else []
+
+
+def find_lenders(request: Request, names: Sequence[Reference]) -> tuple[Repository, ...]:
+    """Return the repositories whose images lend this build their layers, in the order they are asked."""
+    if request.cache_from is None and not request.push:
+        return ()
+    from shipwheel.oci.registry.client import Repository
+
+    lending = names if request.cache_from is None else request.cache_from
+    return tuple(dict.fromkeys(Repository.of(name) for name in lending))
+
+
+def leave_tools(planned: Sequence[Planned], names: Sequence[Reference], workshop: Workshop) -> None:
+    """Leave beside a pushed image what builds the project's wheels, for machines that know nothing."""
+    from shipwheel.assemble.kits import leave_kits
+    from shipwheel.oci.registry.client import Repository
+
+    systems = {
+        system.requires: system
+        for item in planned
+        for member in item.members
+        if member.package_mode
+        and (system := item.lock.build_system(BackEnd.of(member.data).requires)) is not None
+    }
+    repositories = tuple(dict.fromkeys(Repository.of(name) for name in names))
+    leave_kits(tuple(systems.values()), repositories, workshop.kits, workshop)
 
 
 def plan(request: Request, workshop: Workshop) -> list[Planned]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from shipwheel.oci.model import Layer, Platform
+    from shipwheel.oci.registry.client import Repository
     from shipwheel.plan.inputs import LayerInputs
 
 # The annotation that a manifest's layers carry, so that a machine with an empty cache knows them again.
@@ -40,6 +41,9 @@ class LayerBook:
         self._offered: dict[str, tuple[Layer, str]] = {}
         self._origins: dict[str, str] = {}
         self._fetched = 0
+        # Repositories whose images lend layers, and the kits of build tools seen there (repository, name).
+        self.lenders: Sequence[Repository] = ()
+        self.kits: set[tuple[str, str]] = set()
 
     def offer(self, image: PastImage) -> None:
         """Take the layers of `image`; those of images offered before come first."""

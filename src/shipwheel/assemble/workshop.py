@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from shipwheel.oci.registry.client import RegistryClient
     from shipwheel.wheel.fetch import Fetcher
     from shipwheel.wheel.indexes import Indexes
+    from shipwheel.wheel.kit import Kits, KitStory
 
 T = TypeVar("T")
 
@@ -82,7 +83,16 @@ class Workshop:
     @cached_property
     def builder(self) -> Builder:
         """Builds first-party wheels."""
-        return Builder(cache=self.cache, index=uv_options(self.indexes), environ=self.environ)
+        index = replace(uv_options(self.indexes), kits=self.kits)
+        return Builder(cache=self.cache, index=index, environ=self.environ)
+
+    @cached_property
+    def kits(self) -> Kits:
+        """The build tools as files, also those that images lend."""
+        from shipwheel.assemble.kits import RegistryKits
+        from shipwheel.wheel.kit import Kits
+
+        return Kits(self.cache, lambda: self.fetcher, RegistryKits(self))
 
     @cached_property
     def mirrors(self) -> Mirrors | None:
@@ -100,6 +110,11 @@ class Workshop:
         from shipwheel.oci.registry.client import RegistryClient
 
         return RegistryClient.from_environ(self.environ, self.http, self.cache, insecure=self.insecure)
+
+    def tools(self) -> tuple[KitStory, ...]:
+        """Return where this run had build tools from; () where it needed none."""
+        kits = self.__dict__.get("kits")  # not opened to say that it was not needed
+        return tuple(kits.stories.values()) if kits is not None else ()
 
     def find_layer(self, key: str, *, title: str) -> Layer | None:
         """Return the layer made for `key` before, here or in an image that was pushed, or None."""

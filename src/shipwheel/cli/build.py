@@ -83,6 +83,8 @@ def tell(built: Built, options: argparse.Namespace, progress: Progress) -> None:
             progress.said(f"layers for {plan.platform}:")
             for story in stories:
                 progress.said(f"  {story}")
+        for tools in built.tools:
+            progress.said(str(tools))
     if built.fetched:
         progress.said(f"{human_size(built.fetched)} of reused layers were downloaded")
     for report in built.pushed:
@@ -149,6 +151,7 @@ def to_json(built: Built) -> dict[str, Any]:
         "pushed": [_push_json(report) for report in built.pushed],
         "fetched": built.fetched,
         "attached": built.attached,
+        "tools": [story.to_json() for story in built.tools],
         "loaded": None if built.loaded is None else asdict(built.loaded),
         "size": sum(image.size for image in built.images),
         "platforms": [

@@ -18,7 +18,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from shipwheel.cache import Cache
 from shipwheel.errors import BuildError, HostError
@@ -97,12 +97,28 @@ class BackEnd:
         )
 
 
+class KitSource(Protocol):
+    """Who has build tools as files; `wheel.kit.Kits`."""
+
+    def obtain(self, system: BuildSystem) -> Mapping[str, Path] | None:
+        """Return the wheels of `system` by file name, or None where an index has to be asked by uv."""
+        ...
+
+    def reused(self, system: BuildSystem) -> None:
+        """Note that an environment of `system` was there already."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IndexOptions:
-    """Where `uv` finds packages: its command-line options, and credentials in its environment."""
+    """Where `uv` finds packages: its command-line options, and credentials in its environment.
+
+    What `kits` have as files is not looked for anywhere else.
+    """
 
     options: Sequence[str] = ()
     environ: Mapping[str, str] = field(default_factory=dict)
+    kits: KitSource | None = None
 
 
 def lock_build_system(
@@ -156,7 +172,10 @@ def prepare_environment(
     """
     key = f"{RECIPE} environment {sys.implementation.cache_tag} {sys.executable} {environment_id(system)}"
     if found := cache.folder(key, downloaded=True):
+        if index.kits is not None:
+            index.kits.reused(system)
         return found
+    files = None if index.kits is None else index.kits.obtain(system)
     lines = [
         f"{pin.name}=={pin.version}{f' ; {pin.marker}' if pin.marker else ''} "
         + " ".join(f"--hash={text}" for text in pin.hashes)
@@ -170,8 +189,16 @@ def prepare_environment(
             environ,
             index,
         )
+        options = list(index.options)
+        if files is not None:
+            # Under their own names, which count; the cache's are hashes.
+            wheels = folder / "wheels"
+            wheels.mkdir()
+            for name, path in files.items():
+                (wheels / name).symlink_to(path)
+            options = ["--offline", "--no-index", "--find-links", str(wheels)]
         run_uv(
-            [*_INSTALL, "--python", str(env / "bin" / "python"), *index.options, "-r", "-"],
+            [*_INSTALL, "--python", str(env / "bin" / "python"), *options, "-r", "-"],
             "\n".join(lines),
             environ,
             index,

@@ -14,6 +14,7 @@ from shipwheel.oci.validate import validate_layout
 from shipwheel.testing.wheels import make_wheel
 
 from .conftest import COW, HEN, HEN_2, Yard, edit
+from .test_kits import packed_project
 
 
 def test_after_a_code_edit_an_empty_machine_fetches_no_wheel_and_sends_the_app_layer_alone(
@@ -307,7 +308,7 @@ def test_annotations_of_strangers_are_read_as_what_anybody_may_have_written(yard
 def test_with_a_debian_base_and_bytecode_no_deb_is_fetched_and_the_base_comes_from_the_registry(
     yard: Yard,
 ) -> None:
-    project = yard.bench.project(["cow"], wheels=[COW], base=False)
+    project = packed_project(yard, ["cow"], [COW], base=False)
     yard.push(project)
     edit(project)
     yard.bench.index.requests.clear()

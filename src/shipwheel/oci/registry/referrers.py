@@ -24,23 +24,24 @@ EMPTY_TYPE: Final = "application/vnd.oci.empty.v1+json"
 
 
 def artifact_manifest(
-    subject: Descriptor,
+    subject: Descriptor | None,
     artifact_type: str,
     blobs: Sequence[tuple[Descriptor, Blob]],
     *,
     annotations: Mapping[str, str] | None = None,
 ) -> BytesBlob:
-    """Return the manifest of an artifact that refers to `subject` and holds `blobs`."""
+    """Return the manifest of an artifact that holds `blobs` and refers to `subject`, if to any."""
     empty = Descriptor(media_type=EMPTY_TYPE, digest=EMPTY.digest, size=EMPTY.size)
-    plain = Descriptor(media_type=subject.media_type, digest=subject.digest, size=subject.size)
     data: dict[str, Any] = {
         "schemaVersion": 2,
         "mediaType": MANIFEST,
         "artifactType": artifact_type,
         "config": empty.to_json(),
         "layers": [descriptor.to_json() for descriptor, _ in blobs] or [empty.to_json()],
-        "subject": plain.to_json(),
     }
+    if subject is not None:
+        plain = Descriptor(media_type=subject.media_type, digest=subject.digest, size=subject.size)
+        data["subject"] = plain.to_json()
     if annotations:
         data["annotations"] = dict(sorted(annotations.items()))
     return BytesBlob(canonical_json(data))
