@@ -6,7 +6,7 @@ Read this first: everything shipwheel does for an image is on this page, or one 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,7 @@ from shipwheel.assemble.image import Materials, assemble
 from shipwheel.assemble.workshop import Workshop
 from shipwheel.base.choose import choose_base
 from shipwheel.base.model import DebianBase
-from shipwheel.errors import UsageError
+from shipwheel.errors import NetworkError, UsageError
 from shipwheel.lockfile import ShipwheelLock
 from shipwheel.locking import Settled, settle
 from shipwheel.locks.model import Selected, Selection
@@ -42,7 +42,7 @@ from shipwheel.wheel.build import BackEnd
 if TYPE_CHECKING:
     from shipwheel.engine.load import EngineName, Loaded
     from shipwheel.oci.registry.client import Repository
-    from shipwheel.tags.auto import TagRequest
+    from shipwheel.tags.auto import AutoTags, TagRequest
     from shipwheel.wheel.kit import KitStory
 
 
@@ -121,25 +121,38 @@ def build(request: Request, workshop: Workshop) -> Built:
     with workshop.cache.in_use():
         planned = plan(request, workshop)
         past = learn_past(request, names, workshop)
-        images = [_assemble(item, workshop) for item in planned]
-        stories = [
-            _explain(item.plan, made, past, workshop) for item, made in zip(planned, images, strict=True)
-        ]
-        image = images[0] if len(images) == 1 else ImageIndex(images=tuple(images))
-        references = tuple(name.with_digest(image.digest) for name in names)
-        if request.output is not None:
-            write_output(image, request.output, references)
-        if request.push and auto is not None:
-            auto.refuse_replacing(workshop, image.digest)
-        pushed = push(image, names, workshop) if request.push else ()
-        if request.push:
-            leave_tools(planned, names, workshop)
-        attached = _attest(planned, images, names, workshop) if request.push and request.attest else 0
-        loaded = None
-        if request.load is not None:
-            from shipwheel.engine.load import load_image
+        made = _while_lent(
+            lambda: _make_and_ship(planned, past, request, workshop, names=names, auto=auto), workshop
+        )
+    return replace(made, seconds=time.perf_counter() - begun)
 
-            loaded = load_image(_one_image(images), names, request.load, workshop)
+
+def _make_and_ship(
+    planned: Sequence[Planned],
+    past: Sequence[PastImage],
+    request: Request,
+    workshop: Workshop,
+    *,
+    names: Sequence[Reference],
+    auto: AutoTags | None,
+) -> Built:
+    images = [_assemble(item, workshop) for item in planned]
+    stories = [_explain(item.plan, made, past, workshop) for item, made in zip(planned, images, strict=True)]
+    image = images[0] if len(images) == 1 else ImageIndex(images=tuple(images))
+    references = tuple(name.with_digest(image.digest) for name in names)
+    if request.output is not None:
+        write_output(image, request.output, references)
+    if request.push and auto is not None:
+        auto.refuse_replacing(workshop, image.digest)
+    pushed = push(image, names, workshop) if request.push else ()
+    if request.push:
+        leave_tools(planned, names, workshop)
+    attached = _attest(planned, images, names, workshop) if request.push and request.attest else 0
+    loaded = None
+    if request.load is not None:
+        from shipwheel.engine.load import load_image
+
+        loaded = load_image(_one_image(images), names, request.load, workshop)
     return Built(
         image=image,
         images=tuple(images),
@@ -147,13 +160,37 @@ def build(request: Request, workshop: Workshop) -> Built:
         reference=references[0],
         references=references,
         stories=tuple(stories),
-        seconds=time.perf_counter() - begun,
+        seconds=0.0,
         pushed=pushed,
         loaded=loaded,
         fetched=workshop.book.fetched,
         attached=attached,
         tools=workshop.tools(),
     )
+
+
+def _while_lent(make: Callable[[], Built], workshop: Workshop) -> Built:
+    """Return what `make` gives; it is called again when a registry has lost a layer that it lent.
+
+    What is forgotten is made, so that each turn has one layer less to lose.
+    """
+    while True:
+        lost = workshop.book.lost
+        try:
+            return make()
+        except NetworkError as error:
+            if workshop.book.lost == lost:
+                raise
+            from shipwheel.assemble.reuse import LAYER_IS_GONE, forget_lost
+
+            if error.code != LAYER_IS_GONE:
+                raise
+            forget_lost(workshop.book)
+            count = workshop.book.lost - lost
+            workshop.progress.said(
+                f"note: {count} reused layer{'s are' if count > 1 else ' is'} gone from the registry "
+                f"and made again: {error.problems[0].place}"
+            )
 
 
 def _attest(

@@ -41,6 +41,7 @@ class LayerBook:
         self._offered: dict[str, tuple[Layer, str]] = {}
         self._origins: dict[str, str] = {}
         self._fetched = 0
+        self._lost = 0
         # Repositories whose images lend layers, and the kits of build tools seen there (repository, name).
         self.lenders: Sequence[Repository] = ()
         self.kits: set[tuple[str, str]] = set()
@@ -55,6 +56,24 @@ class LayerBook:
         """Return the layer with `key` and where it is."""
         with self._lock:
             return self._offered.get(key)
+
+    def offered(self) -> tuple[tuple[str, Layer], ...]:
+        """Return every layer that can be found, with its key."""
+        with self._lock:
+            return tuple((key, layer) for key, (layer, _) in self._offered.items())
+
+    @property
+    def lost(self) -> int:
+        """How many layers were offered and then forgotten."""
+        with self._lock:
+            return self._lost
+
+    def forget(self, key: str) -> None:
+        """Offer the layer with `key` no more: who has it by name has not got its bytes."""
+        with self._lock:
+            if self._offered.pop(key, None) is not None:
+                self._origins.pop(key, None)
+                self._lost += 1
 
     @property
     def fetched(self) -> int:

@@ -88,6 +88,7 @@ def _read(reference: Reference, platforms: Sequence[Platform], workshop: Worksho
         reference,
         platforms,
         on_bytes=lambda _, size: workshop.book.count_fetched(size),
+        on_lost=workshop.book.forget,
     )
     # Where every layer is to be made anew, it is still what the result is compared with.
     if not workshop.cache.fresh:

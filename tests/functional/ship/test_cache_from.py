@@ -10,6 +10,7 @@ import pytest
 from helpers.servers import Received, Reply, fault_proxy
 from shipwheel.oci.layer_read import open_layer, read_entries
 from shipwheel.oci.read import LoadedImage
+from shipwheel.oci.registry import Repository
 from shipwheel.oci.validate import validate_layout
 from shipwheel.testing.wheels import make_wheel
 
@@ -238,24 +239,50 @@ def test_other_bytes_than_the_registry_promised_stop_the_build(yard: Yard) -> No
         )
 
 
-def test_a_layer_that_its_registry_has_lost_is_named_with_the_way_out(yard: Yard, tmp_path: Path) -> None:
+def lose(yard: Yard, *digests: str) -> None:
+    """Take blobs away from the registry's disk and links, as a garbage collection that went wrong does."""
+    for digest in digests:
+        repository = Repository(registry=yard.registry, name=yard.repository)
+        answer = yard.client.call("DELETE", repository, f"blobs/{digest}")
+        assert answer.status == 202
+
+
+@pytest.mark.parametrize("lost", [("cow",), ("skeleton", "cow", "hen")])
+def test_a_layer_that_its_registry_has_lost_is_made_again_and_sent(yard: Yard, lost: tuple[str, ...]) -> None:
+    project = yard.bench.project(["cow", "hen"], wheels=[COW, HEN])
+    before = yard.push(project)
+    digests = {layer["name"]: layer["digest"] for layer in before["platforms"][0]["layers"]}
+    edit(project)
+    lose(yard, *(digests[name] for name in lost))
+
+    answer = yard.push(project, tag="1.0.1", environ=yard.machine())
+
+    made = {name for name, origin in yard.origins(answer).items() if origin == "made"}
+    assert made == {"app", *lost}
+    for layer in yard.image("1.0.1").layers:  # all of it is there
+        open_layer(layer).close()
+    assert answer["digest"] == yard.bench.build(project, "--no-cache")["digest"]
+
+
+def test_a_lost_layer_is_made_again_for_a_layout_too_and_told(yard: Yard, tmp_path: Path) -> None:
     project = yard.bench.project(["cow"], wheels=[COW])
-    answer = yard.push(project)
-    [cow] = [layer for layer in answer["platforms"][0]["layers"] if layer["name"] == "cow"]
+    before = yard.push(project)
+    [cow] = [layer for layer in before["platforms"][0]["layers"] if layer["name"] == "cow"]
 
     def rule(request: Received) -> Reply | None:
         return Reply(status=404) if request.path.endswith(f"/blobs/{cow['digest']}") else None
 
     with fault_proxy(yard.registry, rule) as proxy:
-        message = yard.bench.fails(
-            *("build", project, f"--cache-from={proxy.address}/{yard.repository}:1.0.0"),
-            *("--output", str(tmp_path / "layout")),
-            code="layer-is-gone",
-            exit_code=5,
+        source = f"{proxy.address}/{yard.repository}:1.0.0"
+        done = yard.bench.run(
+            *("build", project, f"--cache-from={source}", "--explain", "--output", tmp_path / "layout"),
             environ=yard.machine(),
         )
-    assert "--no-cache" in message
-    assert not (tmp_path / "layout").exists()
+
+    assert done.returncode == 0, done.stderr
+    assert "note: 1 reused layer is gone from the registry and made again: " in done.stderr
+    assert f"cow: made, because it is as in {source}, whose layers are not here any more" in done.stderr
+    assert validate_layout(tmp_path / "layout") == []
 
 
 def test_another_tools_image_lends_nothing_and_harms_nothing(yard: Yard, tmp_path: Path) -> None:
@@ -279,7 +306,6 @@ def strip_annotations(image: LoadedImage) -> bytes:
 def push_raw(yard: Yard, tag: str, manifest: bytes, image: LoadedImage) -> None:
     """Put `manifest`, whose blobs are those of `image`, under `tag`."""
     from shipwheel.oci.model import BytesBlob, Descriptor, Digest
-    from shipwheel.oci.registry import Repository
     from shipwheel.oci.registry.push import push_blobs, put_manifest
 
     repository = Repository(registry=yard.registry, name=yard.repository)
