@@ -10,7 +10,7 @@ import json
 import re
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from email.message import Message
 from email.parser import HeaderParser
 from typing import Final
@@ -20,6 +20,7 @@ from packaging.metadata import RawMetadata, parse_email
 from packaging.utils import NormalizedName, canonicalize_name
 
 from shipwheel.assemble.book import KEY_ANNOTATION
+from shipwheel.base.debian.copyright import read_copyright
 from shipwheel.base.inspect import Contents, inspect_image
 from shipwheel.errors import TargetError
 from shipwheel.oci.model import CONFIG, Descriptor, Image, Layer
@@ -37,6 +38,7 @@ _LICENSE: Final = re.compile(r"License :: (?:OSI Approved :: )?(?P<name>.+)")
 # A License field longer than this is the licence's text.
 _MAX_LICENSE: Final = 100
 _MAX_EXPRESSION: Final = 1000
+_MAX_COPYRIGHT: Final = 2 * 1024**2
 _OURS: Final = "shipwheel: "
 
 
@@ -65,7 +67,8 @@ class PythonPackage:
 class SystemPackage:
     """An installed Debian package; `source` and `source_version` are those of its source package.
 
-    `depends` and `provides` are the relationship fields as they are written.
+    `depends` and `provides` are the relationship fields as they are written. `license` is an SPDX
+    expression where its copyright file leaves no doubt, `license_names` are what that says otherwise.
     """
 
     name: str
@@ -76,6 +79,8 @@ class SystemPackage:
     layer: int
     depends: str = ""
     provides: str = ""
+    license: str | None = None
+    license_names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,10 +118,13 @@ def read_inventory(image: LoadedImage, *, place: str, tree: Tree | None = None) 
         ),
         system=tuple(
             sorted(
-                (
-                    package
-                    for path, layer in system.items()
-                    for package in _system_packages(files.get(path, b""), layer)
+                _with_licences(
+                    [
+                        package
+                        for path, layer in system.items()
+                        for package in _system_packages(files.get(path, b""), layer)
+                    ],
+                    tree,
                 ),
                 key=lambda package: (package.name, package.architecture),
             )
@@ -236,6 +244,20 @@ def _system_packages(data: bytes, layer: int) -> list[SystemPackage]:
             )
         )
     return packages
+
+
+def _with_licences(packages: Sequence[SystemPackage], tree: Tree) -> list[SystemPackage]:
+    """Return the packages with what their copyright files say (Debian Policy 12.5)."""
+    paths = {package.name: f"usr/share/doc/{package.name}/copyright" for package in packages}
+    sized = [(path, tree.find(path)) for path in paths.values()]
+    files = tree.read_files(
+        [path for path, node in sized if node is not None and node.size <= _MAX_COPYRIGHT]
+    )
+    found = []
+    for package in packages:
+        licences = read_copyright(files.get(paths[package.name], b"").decode("utf-8", "replace"))
+        found.append(replace(package, license=licences.expression, license_names=licences.names))
+    return found
 
 
 def _status(fields: Message) -> Sequence[str]:

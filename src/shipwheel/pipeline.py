@@ -35,9 +35,8 @@ from shipwheel.ship.explain import LayerStory, explain_image
 from shipwheel.ship.output import Output, write_output
 from shipwheel.ship.previous import learn_local, learn_named, learn_replaced, remember_build
 from shipwheel.ship.push import PushReport, check_pushable, push
-from shipwheel.sources.ensure import Forge, member_builders
+from shipwheel.sources.ensure import Forge, member_builders, system_of
 from shipwheel.sources.names import plan_builds
-from shipwheel.wheel.build import BackEnd
 
 if TYPE_CHECKING:
     from shipwheel.engine.load import EngineName, Loaded
@@ -137,6 +136,9 @@ def _make_and_ship(
     auto: AutoTags | None,
 ) -> Built:
     images = [_assemble(item, workshop) for item in planned]
+    for item, made in zip(planned, images, strict=True):
+        if item.plan.slim is not None:
+            _prove_slimmed(item.plan, made, request, workshop)
     stories = [_explain(item.plan, made, past, workshop) for item, made in zip(planned, images, strict=True)]
     image = images[0] if len(images) == 1 else ImageIndex(images=tuple(images))
     references = tuple(name.with_digest(image.digest) for name in names)
@@ -147,7 +149,8 @@ def _make_and_ship(
     pushed = push(image, names, workshop) if request.push else ()
     if request.push:
         leave_tools(planned, names, workshop)
-    attached = _attest(planned, images, names, workshop) if request.push and request.attest else 0
+    wanted = request.push and request.attest
+    attached = _attest(planned, images, names, past, workshop) if wanted else 0
     loaded = None
     if request.load is not None:
         from shipwheel.engine.load import load_image
@@ -193,8 +196,34 @@ def _while_lent(make: Callable[[], Built], workshop: Workshop) -> Built:
             )
 
 
+def _prove_slimmed(plan_: BuildPlan, image: Image, request: Request, workshop: Workshop) -> None:
+    """Import what was slimmed in the image; raises what `slimmed.prove_imports` raises."""
+    import msgspec
+
+    from shipwheel.project.settings import SlimSettings
+    from shipwheel.slimmed import prove_imports
+
+    settings = workshop.project.settings
+
+    def rebuild(keep: Sequence[str] | None) -> Image:
+        slim = (
+            SlimSettings()
+            if keep is None
+            else msgspec.structs.replace(settings.slim, keep=(*settings.slim.keep, *keep))
+        )
+        project = replace(workshop.project, settings=msgspec.structs.replace(settings, slim=slim))
+        other = replace(workshop, project=project)
+        return _assemble(plan(replace(request, platforms=(image.platform,)), other)[0], other)
+
+    prove_imports(plan_, image, workshop, rebuild=rebuild)
+
+
 def _attest(
-    planned: Sequence[Planned], images: Sequence[Image], names: Sequence[Reference], workshop: Workshop
+    planned: Sequence[Planned],
+    images: Sequence[Image],
+    names: Sequence[Reference],
+    past: Sequence[PastImage],
+    workshop: Workshop,
 ) -> int:
     """Attach to each image what it is made of and how; return the number of documents."""
     from shipwheel.supply.documents import BuiltImage, attest
@@ -204,7 +233,7 @@ def _attest(
         for item, image in zip(planned, images, strict=True)
     ]
     firsts = {name.name: name for name in reversed(names)}.values()
-    return sum(len(attest(built, name, workshop)) for name in firsts)
+    return sum(len(attest(built, name, workshop, past=past)) for name in firsts)
 
 
 def learn_past(request: Request, names: Sequence[Reference], workshop: Workshop) -> list[PastImage]:
@@ -239,7 +268,7 @@ def leave_tools(planned: Sequence[Planned], names: Sequence[Reference], workshop
         for item in planned
         for member in item.members
         if member.package_mode
-        and (system := item.lock.build_system(BackEnd.of(member.data).requires)) is not None
+        and (system := system_of(member, item.lock)) is not None
     }
     repositories = tuple(dict.fromkeys(Repository.of(name) for name in names))
     leave_kits(tuple(systems.values()), repositories, workshop.kits, workshop)
@@ -331,7 +360,7 @@ def _one_image(images: Sequence[Image]) -> Image:
 
 def _assemble(planned: Planned, workshop: Workshop) -> Image:
     systems = {
-        member.root: planned.lock.build_system(BackEnd.of(member.data).requires) for member in planned.members
+        member.root: system_of(member, planned.lock) for member in planned.members
     }
     platform = Platform.parse(planned.plan.platform)
     base = BaseMaker(planned.lock.base, platform, workshop)

@@ -122,3 +122,21 @@ def test_a_usual_images_database_is_read_without_what_was_removed() -> None:
     [package] = look(make_layer({"var/lib/dpkg/status": status})).system
 
     assert (package.name, package.depends) == ("apt", "libc6, perl")
+
+
+def test_a_debian_packages_licence_is_what_its_copyright_file_says() -> None:
+    head = "Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/\n\nFiles: *\nLicense:"
+    copyrights = make_layer(
+        {
+            "usr/share/doc/libc6/copyright": f"{head} LGPL-2.1+\n",
+            "usr/share/doc/zlib1g/copyright": f"{head} public-domain\n",
+        }
+    )
+
+    found = look(system(deb("libc6", "2.41-12"), deb("zlib1g", "1.3"), deb("other", "1")), copyrights)
+
+    assert {package.name: (package.license, package.license_names) for package in found.system} == {
+        "libc6": ("LGPL-2.1-or-later", ()),
+        "other": (None, ()),
+        "zlib1g": (None, ("public-domain",)),
+    }

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from shipwheel.oci.model import Layer, Platform
+    from shipwheel.oci.model import Digest, Layer, Platform
     from shipwheel.oci.registry.client import Repository
     from shipwheel.plan.inputs import LayerInputs
 
@@ -20,7 +20,8 @@ KEY_ANNOTATION: Final = "io.shipwheel.layer.key"
 class PastImage:
     """What is known of an image made before: `where` it is, its layers by key, and what they were made of.
 
-    `keys` are those of all its layers, also of ones that cannot be had from there.
+    `keys` are those of all its layers, also of ones that cannot be had from there. `origin` is the
+    repository of one in a registry, and its manifest's digest there.
     """
 
     where: str
@@ -28,6 +29,7 @@ class PastImage:
     layers: Mapping[str, Layer]
     inputs: Sequence[LayerInputs]
     keys: frozenset[str]
+    origin: tuple[Repository, Digest] | None = None
 
 
 class LayerBook:

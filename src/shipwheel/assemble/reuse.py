@@ -133,5 +133,10 @@ def _past_image(
         blob = ReusedBlob(client, repository, descriptor, on_bytes, gone)
         layers[key] = replace(layer, descriptor=descriptor, blob=blob)
     return PastImage(
-        where=where, platform=image.platform, layers=layers, inputs=tuple(inputs), keys=frozenset(layers)
+        where=where,
+        platform=image.platform,
+        layers=layers,
+        inputs=tuple(inputs),
+        keys=frozenset(layers),
+        origin=(repository, image.digest),
     )

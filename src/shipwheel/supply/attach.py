@@ -12,7 +12,7 @@ from typing import Final
 
 from shipwheel.errors import ImageError
 from shipwheel.oci.files import read_blob
-from shipwheel.oci.model import BytesBlob, Descriptor, Digest
+from shipwheel.oci.model import Blob, BytesBlob, Descriptor, Digest
 from shipwheel.oci.read import parse_json_object
 from shipwheel.oci.registry import (
     RegistryClient,
@@ -22,6 +22,7 @@ from shipwheel.oci.registry import (
     push_referrer,
 )
 from shipwheel.supply import provenance, sbom
+from shipwheel.supply.parts import MEDIA_TYPE as PARTS_TYPE
 
 # The key under which BuildKit and cosign say what kind of statement an attestation is.
 _PREDICATE_TYPE: Final = "in-toto.io/predicate-type"
@@ -32,17 +33,22 @@ _MAX_DOCUMENT: Final = 64 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Document:
-    """Something to attach: its bytes and media type, a file name for people, and annotations."""
+    """Something to attach: its bytes and media type, a file name for people, and annotations.
+
+    `beside` lies in the same artifact, behind it: what the next build wants to know of the document.
+    """
 
     media_type: str
     title: str
     data: bytes
     predicate: str | None = None
+    beside: Document | None = None
 
     @classmethod
-    def sbom(cls, data: bytes) -> Document:
-        """Return a list of components as a document."""
-        return cls(media_type=sbom.MEDIA_TYPE, title="sbom.cdx.json", data=data)
+    def sbom(cls, data: bytes, *, parts: bytes) -> Document:
+        """Return a list of components as a document, and the `parts` that it was made of."""
+        inventory = cls(media_type=PARTS_TYPE, title="inventory.json", data=parts)
+        return cls(media_type=sbom.MEDIA_TYPE, title="sbom.cdx.json", data=data, beside=inventory)
 
     @classmethod
     def provenance(cls, data: bytes) -> Document:
@@ -53,6 +59,15 @@ class Document:
             data=data,
             predicate=provenance.PREDICATE,
         )
+
+    def blobs(self) -> list[tuple[Descriptor, Blob]]:
+        """Return what its artifact holds."""
+        blob = BytesBlob(self.data)
+        annotations = {_TITLE: self.title, **self.annotations}
+        descriptor = Descriptor(
+            media_type=self.media_type, digest=blob.digest, size=blob.size, annotations=annotations
+        )
+        return [(descriptor, blob), *(self.beside.blobs() if self.beside is not None else [])]
 
     @property
     def annotations(self) -> dict[str, str]:
@@ -67,32 +82,30 @@ def attach(
 
     The same document attached again is the same artifact. Raises as `push_referrer`.
     """
-    attached = []
-    for document in documents:
-        blob = BytesBlob(document.data)
-        annotations = {_TITLE: document.title, **document.annotations}
-        descriptor = Descriptor(
-            media_type=document.media_type, digest=blob.digest, size=blob.size, annotations=annotations
+    return tuple(
+        push_referrer(
+            client,
+            repository,
+            subject,
+            document.media_type,
+            document.blobs(),
+            annotations=document.annotations,
         )
-        attached.append(
-            push_referrer(
-                client,
-                repository,
-                subject,
-                document.media_type,
-                [(descriptor, blob)],
-                annotations=document.annotations,
-            )
-        )
-    return tuple(attached)
+        for document in documents
+    )
 
 
 def find_attached(
-    client: RegistryClient, repository: Repository, digest: Digest, media_type: str
+    client: RegistryClient,
+    repository: Repository,
+    digest: Digest,
+    media_type: str,
+    *,
+    part: str | None = None,
 ) -> tuple[bytes, ...]:
     """Return the documents of `media_type` that are attached to `digest`, each checked by its hash.
 
-    Whoever may push to the repository may attach: this says what is there, not who wrote it. Raises
+    With `part`, what lies beside them under that media type instead. Whoever may push to the repository may attach: this says what is there, not who wrote it. Raises
     as `list_referrers`, ImageError, IntegrityError.
     """
     source = RegistrySource(client, repository)
@@ -106,6 +119,6 @@ def find_attached(
         found += [
             read_blob(layer, source, limit=_MAX_DOCUMENT)
             for layer in map(Descriptor.from_json, layers)
-            if layer.media_type == media_type
+            if layer.media_type == (part or media_type)
         ]
     return tuple(found)

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from shipwheel.assemble.workshop import Workshop
+from shipwheel.assemble.book import PastImage
+from shipwheel.assemble.workshop import Once, Workshop
 from shipwheel.cache import Cache
-from shipwheel.inventory import as_loaded, read_inventory
+from shipwheel.errors import ImageError, IntegrityError, NetworkError
+from shipwheel.inventory import Inventory, as_loaded, read_inventory
 from shipwheel.lockfile import FILE, ShipwheelLock
 from shipwheel.locks.model import Selected
 from shipwheel.oci.model import Descriptor, Image
 from shipwheel.oci.read import LoadedImage
 from shipwheel.oci.reference import Reference
-from shipwheel.oci.registry import Repository
+from shipwheel.oci.registry import RegistryClient, Repository
 from shipwheel.plan.model import BuildPlan
-from shipwheel.supply.attach import Document, attach
+from shipwheel.supply.attach import Document, attach, find_attached
 from shipwheel.supply.locked import Material, file_hashes, image_materials
-from shipwheel.supply.parts import built_inventory
+from shipwheel.supply.parts import MEDIA_TYPE as PARTS_TYPE
+from shipwheel.supply.parts import Parts, built_inventory, built_parts, read_parts, write_parts
 from shipwheel.supply.provenance import Source, lock_hashes, make_provenance, read_invocation
+from shipwheel.supply.sbom import MEDIA_TYPE as SBOM_TYPE
 from shipwheel.supply.sbom import Subject, make_sbom
 from shipwheel.tags.facts import read_facts
 
@@ -39,13 +43,14 @@ class BuiltImage:
         return image_materials(self.plan, self.selected, self.lock)
 
 
-def built_sbom(built: BuiltImage, reference: Reference, cache: Cache) -> bytes:
-    """Return the list of components of an image just built.
+def built_sbom(built: BuiltImage, reference: Reference, cache: Cache, *, parts: Parts | None = None) -> bytes:
+    """Return the list of components of an image just built, of whose `parts` is known what is in them.
 
-    Layers are read that `cache` does not know yet; one that came from a registry is fetched for it.
+    Without them, layers are read that `cache` does not know yet; one of a registry is fetched for it.
     """
     subject = _subject(as_loaded(built.image), reference, built.plan, built.materials)
-    return make_sbom(built_inventory(built.image, built.plan, cache), subject)
+    known = built_parts(built.image, built.plan, cache, {}) if parts is None else parts
+    return make_sbom(built_inventory(built.image, built.plan, known), subject)
 
 
 def image_sbom(image: LoadedImage, reference: Reference) -> bytes:
@@ -80,24 +85,66 @@ def built_provenance(
     )
 
 
-def attest(images: Sequence[BuiltImage], reference: Reference, workshop: Workshop) -> tuple[Descriptor, ...]:
+def attest(
+    images: Sequence[BuiltImage],
+    reference: Reference,
+    workshop: Workshop,
+    *,
+    past: Sequence[PastImage] = (),
+) -> tuple[Descriptor, ...]:
     """Attach to each of `images`, pushed to `reference`'s repository before, its two documents.
 
-    The images' digests stay. Raises as `attach` and the reading of layers.
+    The images' digests stay. What is in layers that are not here is taken from the documents of `past`
+    images that lent them, where they have any. Raises as `attach` and the reading of layers.
     """
     repository = Repository.of(reference)
     root, environ = workshop.project.root, workshop.environ
     key = f"attest {repository}"
     workshop.progress.started(key, f"components and provenance to {repository}")
     attached: list[Descriptor] = []
+    lent = Once(lambda: _lent_parts(past, workshop.registry))
     for built in images:
+        parts = built_parts(built.image, built.plan, workshop.cache, _Late(lent))
         documents = [
-            Document.sbom(built_sbom(built, reference, workshop.cache)),
+            Document.sbom(
+                built_sbom(built, reference, workshop.cache, parts=parts), parts=write_parts(parts)
+            ),
             Document.provenance(built_provenance(built, reference, root=root, environ=environ)),
         ]
         attached += attach(workshop.registry, repository, built.image.descriptor, documents)
     workshop.progress.finished(key, f"components and provenance to {repository}", note="attached")
     return tuple(attached)
+
+
+class _Late(Mapping[str, Inventory]):
+    """Parts that are asked for when the first of them is needed."""
+
+    def __init__(self, parts: Callable[[], Parts]) -> None:
+        self._parts = parts
+
+    def __getitem__(self, key: str) -> Inventory:
+        return self._parts()[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._parts())
+
+    def __len__(self) -> int:
+        return len(self._parts())
+
+
+def _lent_parts(past: Sequence[PastImage], client: RegistryClient) -> dict[str, Inventory]:
+    found: dict[str, Inventory] = {}
+    for image in past:
+        if image.origin is None:
+            continue
+        repository, digest = image.origin
+        try:
+            documents = find_attached(client, repository, digest, SBOM_TYPE, part=PARTS_TYPE)
+        except (NetworkError, ImageError, IntegrityError):  # then the layers themselves say it
+            continue
+        for document in documents:
+            found |= read_parts(document)
+    return found
 
 
 def _subject(

@@ -123,7 +123,7 @@ def _python_component(package: PythonPackage, subject: Subject) -> Component:
     )
 
 
-def _licenses(package: PythonPackage) -> list[License]:
+def _licenses(package: PythonPackage | SystemPackage) -> list[License]:
     from cyclonedx.model.license import DisjunctiveLicense, LicenseExpression
     from cyclonedx.spdx import is_supported_id
 
@@ -155,6 +155,7 @@ def _system_component(package: SystemPackage, os: Mapping[str, str], subject: Su
         version=package.version,
         purl=purl,
         bom_ref=purl.to_string(),
+        licenses=_licenses(package),
         hashes=[HashType(alg=HashAlgorithm.SHA_256, content=digest)] if digest else (),
         properties=[Property(name=_TRIVY + key, value=value) for key, value in source.items() if value],
     )

@@ -9,16 +9,17 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 
-from functional.ship.conftest import COW, HEN, Yard
+from functional.ship.conftest import COW, HEN, Yard, edit
 from helpers.tools import require_tool
 from shipwheel.oci.model import Digest
 from shipwheel.oci.registry import Repository, list_referrers
 from shipwheel.oci.validate import validate_image
 from shipwheel.supply import provenance, sbom
-from shipwheel.supply.attach import find_attached
+from shipwheel.supply.attach import Document, attach, find_attached
 
 
 def repository(yard: Yard) -> Repository:
@@ -195,3 +196,45 @@ def test_layers_read_one_by_one_make_the_inventory_of_the_whole_image(yard: Yard
         return parts, data["dependencies"], data["metadata"]
 
     assert facts(f"{yard.name}:1.0.0") == facts("--attached", f"{yard.name}:1.0.0")
+
+
+def test_a_machine_without_the_layers_downloads_none_to_say_what_is_in_them(yard: Yard) -> None:
+    project = yard.bench.project(["cow", "hen"], wheels=[COW, HEN])
+    yard.push(project, "--attest")
+    edit(project)
+
+    answer = yard.push(project, "--attest", tag="1.0.1", environ=yard.machine())
+
+    assert answer["fetched"] == 0
+    without = attached(yard, Digest.parse(answer["digest"]), sbom.MEDIA_TYPE)
+    assert {item["name"] for item in without["components"]} == {"app", "cow", "hen"}
+    # A machine that reads every layer says the same, byte for byte: nothing new refers to the image.
+    again = yard.push(project, "--attest", "--no-cache", tag="1.0.1")
+    assert again["digest"] == answer["digest"]
+    assert len(list_referrers(yard.client, repository(yard), Digest.parse(answer["digest"]))) == 2
+
+
+def test_where_nothing_was_attached_before_the_layers_say_it(yard: Yard) -> None:
+    project = yard.bench.project(["cow"], wheels=[COW])
+    yard.push(project)
+    edit(project)
+
+    answer = yard.push(project, "--attest", environ=yard.machine())
+
+    assert answer["fetched"] > 0
+    found = attached(yard, Digest.parse(answer["digest"]), sbom.MEDIA_TYPE)
+    assert {item["name"] for item in found["components"]} == {"app", "cow"}
+
+
+@pytest.mark.parametrize("data", [b"[]", b'{"a": 1}', b"{", b"\xff", b"[" * 5000], ids=repr)
+def test_what_a_stranger_says_of_the_layers_is_nonsense_and_harms_nothing(yard: Yard, data: bytes) -> None:
+    project = yard.bench.project(["cow"], wheels=[COW])
+    yard.push(project)
+    nonsense = Document.sbom(b"{}", parts=data)
+    attach(yard.client, repository(yard), yard.image().descriptor, [nonsense])
+    edit(project)
+
+    answer = yard.push(project, "--attest", environ=yard.machine())
+
+    found = attached(yard, Digest.parse(answer["digest"]), sbom.MEDIA_TYPE)
+    assert {item["name"] for item in found["components"]} == {"app", "cow"}
