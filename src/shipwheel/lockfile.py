@@ -56,9 +56,17 @@ class ShipwheelLock:
     image: PinnedImage | None = None
 
     def build_system(self, requires: Sequence[str]) -> BuildSystem | None:
-        """Return the pins made for exactly these requirements, or None."""
+        """Return the pins made for exactly these requirements and no project in particular, or None."""
+        return next((system for system in self._systems(requires) if not system.members), None)
+
+    def member_system(self, requires: Sequence[str], name: str) -> BuildSystem | None:
+        """Return the pins for the first-party project `name`: those made for it, else those that all share."""
+        own = (system for system in self._systems(requires) if name in system.members)
+        return next(own, None) or self.build_system(requires)
+
+    def _systems(self, requires: Sequence[str]) -> list[BuildSystem]:
         wanted = sorted(requires)
-        return next((system for system in self.build_systems if sorted(system.requires) == wanted), None)
+        return [system for system in self.build_systems if sorted(system.requires) == wanted]
 
     def source_build(self, source: str) -> SourceBuild | None:
         """Return what is known of the source with this `wheel.origin.source_id`, or None."""
@@ -123,8 +131,14 @@ def render_lockfile(lock: ShipwheelLock) -> str:
 
     data: dict[str, Any] = {"version": VERSION, "base": _to_toml(msgspec.to_builtins(lock.base))}
     if lock.build_systems:
-        systems = sorted(lock.build_systems, key=lambda system: tuple(sorted(system.requires)))
-        data["build-systems"] = _to_toml(msgspec.to_builtins(systems))
+        systems = sorted(
+            lock.build_systems, key=lambda system: (tuple(sorted(system.requires)), system.members)
+        )
+        plain = [
+            {key: value for key, value in item.items() if value or key not in ("extra", "members")}
+            for item in msgspec.to_builtins(systems)
+        ]
+        data["build-systems"] = _to_toml(plain)
     if lock.image is not None:
         data["image"] = _to_toml(msgspec.to_builtins(lock.image))
     if lock.tools:

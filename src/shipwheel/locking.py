@@ -26,9 +26,10 @@ from shipwheel.plan.base import Footing, plan_footing
 from shipwheel.plan.planner import locked_hash
 from shipwheel.project.model import Project
 from shipwheel.resolve import choose_base_here, first_party, lock_base, with_settings
-from shipwheel.sources.ensure import ensure_members, ensure_sources
+from shipwheel.sources.ensure import ensure_members, ensure_requirements, ensure_sources
 from shipwheel.sources.settle import Settler
-from shipwheel.wheel.build import BackEnd
+from shipwheel.wheel.build import BackEnd, adds_nothing
+from shipwheel.wheel.pins import BuildSystem
 from shipwheel.wheel.source import pin_build_system
 
 
@@ -86,6 +87,7 @@ def settle(
     # Other platforms' names stay, as sizes do.
     ship_lock = replace(ship_lock, files={**ship_lock.files, **settler.learnt})
     ship_lock = ensure_build_systems(ship_lock, members, as_is=as_is, workshop=workshop)
+    ship_lock = ensure_requirements(ship_lock, members, as_is=as_is, workshop=workshop)
     ship_lock = with_sizes(ship_lock, selections, workshop)
     if not as_is:
         _keep(ship_lock, before, workshop)
@@ -147,26 +149,65 @@ def ensure_build_systems(
     Raises LockError `stale-shipwheel-lock` when it has to be taken `as_is`.
     """
     # What builds locked sources stays.
-    used = {tuple(sorted(source.requires)) for source in ship_lock.sources}
-    known = {tuple(sorted(system.requires)): system for system in ship_lock.build_systems}
-    systems = {requires: system for requires, system in known.items() if requires in used}
+    kept = [ship_lock.build_system(source.requires) for source in ship_lock.sources]
+    systems = {system.requires: system for system in kept if system is not None}
+    special: list[BuildSystem] = []
+    groups: dict[tuple[str, ...], list[Project]] = {}
     for member in members:
-        if not member.package_mode:
-            continue
-        requires = tuple(sorted(BackEnd.of(member.data).requires))
-        system = systems.get(requires) or ship_lock.build_system(requires)
-        if system is None and as_is:
-            raise LockError(
-                "stale-shipwheel-lock",
-                f"{FILE} does not pin what builds {member.title}: {', '.join(requires)}",
-                place=str(workshop.project.root / FILE),
-                hint="run: shipwheel lock",
-            )
-        if system is None:
+        if member.package_mode:
+            groups.setdefault(tuple(sorted(BackEnd.of(member.data).requires)), []).append(member)
+    for requires, group in groups.items():
+        asking = [member for member in group if not adds_nothing(BackEnd.of(member.data))]
+        # Of several projects with equal requirements, each back-end may ask for something else besides.
+        if as_is or len(asking) < 2:
+            found = [_shared(ship_lock, member, as_is=as_is, workshop=workshop) for member in group]
+        else:
+            found = _pin_each(ship_lock, asking, workshop)
+            if len(asking) < len(group):
+                found.append(_shared(ship_lock, group[0], as_is=as_is, workshop=workshop))
+        for system in found:
+            if not system.members:
+                systems[requires] = system
+            elif system not in special:
+                special.append(system)
+    return replace(ship_lock, build_systems=(*systems.values(), *special))
+
+
+def _shared(ship_lock: ShipwheelLock, member: Project, *, as_is: bool, workshop: Workshop) -> BuildSystem:
+    requires = BackEnd.of(member.data).requires
+    system = ship_lock.member_system(requires, member.title)
+    if system is not None:
+        return system
+    if as_is:
+        raise LockError(
+            "stale-shipwheel-lock",
+            f"{FILE} does not pin what builds {member.title}: {', '.join(sorted(requires))}",
+            place=str(workshop.project.root / FILE),
+            hint="run: shipwheel lock",
+        )
+    workshop.progress.said(f"pinning what builds {member.title}")
+    return pin_build_system(member, workshop.builder)
+
+
+def _pin_each(ship_lock: ShipwheelLock, members: Sequence[Project], workshop: Workshop) -> list[BuildSystem]:
+    """Return the build systems of `members`, whose `[build-system]` is the same; each back-end is asked once."""
+    found: list[BuildSystem] = []
+    declared: BuildSystem | None = None
+    for member in members:
+        system = ship_lock.member_system(BackEnd.of(member.data).requires, member.title)
+        if system is None or member.title not in system.members:
             workshop.progress.said(f"pinning what builds {member.title}")
-            system = pin_build_system(member, workshop.builder)
-        systems[requires] = system
-    return replace(ship_lock, build_systems=tuple(systems.values()))
+            system = pin_build_system(member, workshop.builder, declared)
+            declared = declared or (system if not system.extra else None)
+        found.append(replace(system, members=()))
+    names = [member.title for member in members]
+    return [
+        replace(
+            system,
+            members=tuple(sorted(name for name, other in zip(names, found, strict=True) if other == system)),
+        )
+        for system in found
+    ]
 
 
 def with_sizes(

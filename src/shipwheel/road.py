@@ -30,9 +30,9 @@ from shipwheel.pipeline import Planned, Request, plan
 from shipwheel.plan.base import plan_footing
 from shipwheel.plan.model import BuildPlan, DockerfilePlan, Installer, PlannedMember, PlannedPins
 from shipwheel.project.model import Project
+from shipwheel.sources.ensure import system_of
 from shipwheel.target import Target
-from shipwheel.wheel.build import BackEnd
-from shipwheel.wheel.pins import BuildPin
+from shipwheel.wheel.pins import BuildPin, BuildSystem
 from shipwheel.wheel.tools import pin_tools
 
 _INSTALLERS: Final[dict[LockKind, Installer]] = {
@@ -91,8 +91,8 @@ def plan_dockerfile(request: Request, workshop: Workshop, *, unpinned: bool = Fa
             launcher=launcher,
             tool=tool,
             wheel_tools=wheel_tools,
-            build_systems=tuple(pins_of for _, pins_of in systems),
-            members=_members(planned, context, [requires for requires, _ in systems]),
+            build_systems=tuple(_pins_of(system) for system in systems),
+            members=_members(planned, context, systems),
             packages=tuple(sorted(project.settings.base.packages)),
             build_packages=tuple(sorted(project.settings.base.build_packages)),
             dev_packages=tuple(sorted(project.settings.dockerfile.dev_packages)),
@@ -273,33 +273,37 @@ def _uv_members(lock_path: Path) -> list[Path]:
     return sorted({(lock_path.parent / path).resolve() for path in paths if path is not None})
 
 
-def _build_systems(planned: Planned, project: Project) -> list[tuple[list[str], PlannedPins]]:
-    found: dict[tuple[str, ...], PlannedPins] = {}
+def _build_systems(planned: Planned, project: Project) -> list[BuildSystem]:
+    found: list[BuildSystem] = []
     for member in planned.members:
         if not member.package_mode:
             continue
-        requires = tuple(sorted(BackEnd.of(member.data).requires))
-        system = planned.lock.build_system(requires)
+        system = system_of(member, planned.lock)
         if system is None:
             raise ProjectError(
                 "no-back-end", f"{member.title} has no pinned build system", place=str(project.root)
             )
-        found[requires] = PlannedPins(
-            requires=requires,
-            version=system.pins[0].version if system.pins else "",
-            requirements=tuple(map(_requirement, system.pins)),
-        )
-    return [(list(requires), pins) for requires, pins in found.items()]
+        if system not in found:
+            found.append(system)
+    return found
 
 
-def _members(planned: Planned, context: Path, systems: list[list[str]]) -> tuple[PlannedMember, ...]:
+def _pins_of(system: BuildSystem) -> PlannedPins:
+    return PlannedPins(
+        requires=tuple(sorted({*system.requires, *system.extra})),
+        version=system.pins[0].version if system.pins else "",
+        requirements=tuple(map(_requirement, system.pins)),
+    )
+
+
+def _members(planned: Planned, context: Path, systems: Sequence[BuildSystem]) -> tuple[PlannedMember, ...]:
+    def number_of(member: Project) -> int | None:
+        system = system_of(member, planned.lock) if member.package_mode else None
+        return None if system is None else systems.index(system)
+
     return tuple(
         PlannedMember(
-            name=member.title,
-            folder=_relative(member.root, context),
-            build_system=systems.index(sorted(BackEnd.of(member.data).requires))
-            if member.package_mode
-            else None,
+            name=member.title, folder=_relative(member.root, context), build_system=number_of(member)
         )
         for member in planned.members
     )

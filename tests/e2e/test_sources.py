@@ -1,6 +1,7 @@
 """Examples whose dependencies are no wheels on an index: compiled, by path, of a workspace, by bare hashes."""
 
 import json
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,8 @@ from shipwheel.oci.model import Platform
 from shipwheel.oci.read import LoadedImage
 from shipwheel.oci.tree import read_tree
 from shipwheel.oci.validate import validate_layout
+from shipwheel.testing.index import FakeIndex
+from shipwheel.testing.wheels import make_sdist
 
 # One worker for all: they share the root that they compile in.
 pytestmark = [pytest.mark.network, pytest.mark.xdist_group("examples")]
@@ -88,6 +91,98 @@ def test_what_compiling_misses_is_named_until_it_is_there(tmp_path: Path) -> Non
     assert 'packages = ["libpq5"]' in said
     assert "error" not in build(f'{headers}packages = ["libpq5"]\n')
     assert printed(tmp_path).startswith("libpq 17")
+
+
+# Back-ends without requirements: what packs files into a wheel, and two uses of it.
+PACK = """\
+import base64, hashlib, subprocess, sysconfig, zipfile
+
+def pack(folder, name, tag, path):
+    info, rows = f"{name}-1.0.dist-info", ""
+    files = {
+        path: open(path, "rb").read(),
+        f"{info}/METADATA": f"Metadata-Version: 2.1\\nName: {name}\\nVersion: 1.0\\n".encode(),
+        f"{info}/WHEEL": f"Wheel-Version: 1.0\\nTag: {tag}\\n".encode(),
+    }
+    with zipfile.ZipFile(f"{folder}/{name}-1.0-{tag}.whl", "w") as archive:
+        for path, content in files.items():
+            archive.writestr(path, content)
+            digest = base64.urlsafe_b64encode(hashlib.sha256(content).digest()).decode().rstrip("=")
+            rows += f"{path},sha256={digest},{len(content)}\\n"
+        archive.writestr(f"{info}/RECORD", f"{rows}{info}/RECORD,,\\n")
+    return f"{name}-1.0-{tag}.whl"
+"""
+PACKS = (
+    PACK
+    + """
+def build_wheel(folder, config_settings=None, metadata_directory=None):
+    return pack(folder, "oldback", "py3-none-any", "oldback.py")
+"""
+)
+COMPILES = (
+    PACK
+    + """
+def build_wheel(folder, config_settings=None, metadata_directory=None):
+    NAMED
+    include = sysconfig.get_path("include")
+    subprocess.run(["cc", "-shared", "-fPIC", f"-I{include}", "-o", f"{name}.so", f"{name}.c"], check=True)
+    return pack(folder, name, "cp313-cp313-linux_x86_64", f"{name}.so")
+"""
+)
+MODULE = """\
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+static PyObject *name(PyObject *self, PyObject *key) {{
+    if (strcmp(PyUnicode_AsUTF8(key), "NAME") == 0) return PyBytes_FromString("fast");
+    PyErr_SetObject(PyExc_AttributeError, key);
+    return NULL;
+}}
+static PyMethodDef methods[] = {{{{"__getattr__", name, METH_O, ""}}, {{NULL}}}};
+static struct PyModuleDef module = {{PyModuleDef_HEAD_INIT, "{0}", "", -1, methods}};
+PyMODINIT_FUNC PyInit_{0}(void) {{ return PyModule_Create(&module); }}
+"""
+
+
+def build_system(back_end: str, *requires: str) -> str:
+    return (
+        f"[build-system]\nrequires = {list(requires)}\nbuild-backend = '{back_end}'\nbackend-path = ['.']\n"
+    )
+
+
+def test_what_compiling_needs_and_has_no_wheel_is_compiled_first(tmp_path: Path) -> None:
+    own = {"pyproject.toml": build_system("in_tree")}
+    plug = {
+        "in_tree.py": COMPILES.replace("NAMED", 'name = "oldplug"'),
+        "oldplug.c": MODULE.format("oldplug"),
+    }
+    back = {
+        "in_tree.py": PACKS,
+        "oldback.py": COMPILES.replace("NAMED", "import oldplug; name = oldplug.NAME.decode()"),
+    }
+    last = {"pyproject.toml": build_system("oldback", "oldback", "oldplug"), "fast.c": MODULE.format("fast")}
+    with FakeIndex() as index:
+        index.add(make_sdist("oldplug", "1.0", {**own, **plug}))
+        index.add(make_sdist("oldback", "1.0", {**own, **back}))
+        fast = index.add(make_sdist("fast", "1.0", last))
+        (tmp_path / "requirements.txt").write_text(f"fast==1.0 --hash=sha256:{fast.sha256}\n")
+        (tmp_path / "pyproject.toml").write_text(
+            "[project]\nname = 'app'\nversion = '1'\nrequires-python = '>=3.13,<3.14'\ndependencies = ['fast']\n"
+            "[tool.shipwheel]\nentrypoint = ['python', '-c', 'import fast; print(fast.NAME)']\n"
+        )
+        environ = {"UV_DEFAULT_INDEX": index.url, "PIP_CONFIG_FILE": "/dev/null"}
+
+        done = shipwheel("run", tmp_path, "--runner", "unshare", environ=environ)
+
+        assert (done.returncode, done.stdout) == (0, "b'fast'\n"), done.stderr
+        locked = tomllib.loads((tmp_path / "shipwheel.lock").read_text())
+        assert {item["name"]: item["native"] for item in locked["sources"]} == {
+            "fast": True,
+            "oldback": False,
+            "oldplug": True,
+        }
+        index.requests.clear()
+        again = shipwheel("build", "--locked", tmp_path, environ=environ)
+        assert (again.returncode, index.requests) == (0, []), again.stderr
 
 
 def test_a_service_brings_the_library_beside_it(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -29,12 +29,14 @@ from shipwheel.engine.rootless import Container, Launcher, RootlessRunner
 from shipwheel.engine.spec import Mount, Streams
 from shipwheel.engine.supervise import supervise
 from shipwheel.errors import BuildError, HostError
+from shipwheel.lockfile import FILE
 from shipwheel.locks.choose import name_file
 from shipwheel.locks.model import KnownByHash, Selected
 from shipwheel.target import Target
 from shipwheel.wheel.build import BackEnd, environment_id
 from shipwheel.wheel.native import missing_package
 from shipwheel.wheel.pins import BuildPin, BuildSystem
+from shipwheel.wheel.source import BuiltWheel
 
 # Zip's dates start in 1980; a wheel's own dates reach no image.
 _EPOCH: Final = "315532800"
@@ -57,12 +59,23 @@ class Order:
 
 
 class Builder:
-    """Compiles for one target. The root is assembled when something first needs it."""
+    """Compiles for one target. The root is assembled when something first needs it.
+
+    `unbuilt` tells the names of the wheels that a build system's sources become, and `make` makes one.
+    """
 
     def __init__(
-        self, lock: DebianBase, platform: DebianPlatform, target: Target, workshop: Workshop
+        self,
+        lock: DebianBase,
+        platform: DebianPlatform,
+        target: Target,
+        workshop: Workshop,
+        *,
+        unbuilt: Callable[[BuildSystem], Sequence[str]],
+        make: Callable[[Selected, Builder], BuiltWheel],
     ) -> None:
-        self._lock, self._platform, self._target, self._workshop = lock, platform, target, workshop
+        self._lock, self._platform, self._workshop = lock, platform, workshop
+        self.target, self.unbuilt, self._make = target, unbuilt, make
         self.id = builder_id(platform)
         self.root = Once(self._root)
         self._launcher = Once(self._find_launcher)
@@ -76,7 +89,7 @@ class Builder:
         """Build the wheel into the folder `into` and return its path.
 
         Raises BuildError `build-failed` with the end of the output and what it seems to miss,
-        `build-requirement-not-a-wheel`; HostError `no-runner`, and what fetching raises.
+        and what making its build requirements raises; HostError `no-isolation`.
         """
         with tempfile.TemporaryDirectory(prefix="shipwheel-") as folder:
             name = self._call(order, "build_wheel", ["/build/out"], Path(folder))
@@ -176,24 +189,19 @@ class Builder:
 
     def _environment(self, system: BuildSystem) -> Path:
         """Return a virtual environment of the pins as the builder's Python has it at /env."""
-        key = f"builder environment {self.id} {environment_id(system)}"
+        key = " ".join(("builder environment", self.id, environment_id(system), *self.unbuilt(system)))
         if (kept := self._workshop.cache.folder(key)) is not None:
             return kept
-        marker_environment = {name: str(value) for name, value in self._target.marker_environment().items()}
-        pins = [
-            pin
-            for pin in system.pins
-            if pin.marker is None or Marker(pin.marker).evaluate(marker_environment)
-        ]
+        pins = pins_for(system, self.target)
         with self._workshop.cache.staging_folder() as staged:
             env = staged / "env"
-            site = env / "lib" / f"python{self._target.python_minor}" / "site-packages"
+            site = env / "lib" / f"python{self.target.python_minor}" / "site-packages"
             for folder in (env / "bin", site):
                 folder.mkdir(parents=True)
-            python = f"/usr/bin/python{self._target.python_minor}"
+            python = f"/usr/bin/python{self.target.python_minor}"
             for name in ("python", "python3"):
                 (env / "bin" / name).symlink_to(python)
-            text = f"home = /usr/bin\ninclude-system-site-packages = false\nversion = {self._target.python}\n"
+            text = f"home = /usr/bin\ninclude-system-site-packages = false\nversion = {self.target.python}\n"
             (env / "pyvenv.cfg").write_text(text)
             for pin in pins:
                 self._install(pin, env, site, staged)
@@ -204,24 +212,15 @@ class Builder:
         from installer.destinations import SchemeDictionaryDestination
         from installer.sources import WheelFile
 
-        fetcher = self._workshop.fetcher
-        asked = Selected(
-            name=canonicalize_name(pin.name),
-            version=Version(pin.version),
-            source=KnownByHash(tuple(pin.hashes)),
-            place="shipwheel.lock [build-systems]",
-        )
-        named = name_file(asked, fetcher.list_files(asked), self._target)
-        if not isinstance(named.source, PackageWheel):
-            raise BuildError(
-                "build-requirement-not-a-wheel",
-                f"{pin.name} {pin.version} is needed to build, and has no wheel for the target itself",
-                place=asked.place,
-                hint="choose a version of it that has one",
-            )
+        named = name_requirement(pin, self.target, self._workshop)
+        if isinstance(named.source, PackageWheel):
+            filename, path = named.source.filename, self._workshop.fetcher.fetch(named)
+        else:
+            built = self._make(named, self)
+            filename, path = built.filename, built.path
         # The wheel's name counts, and the cache's is a hash.
-        link = staged / named.source.filename
-        link.symlink_to(fetcher.fetch(named))
+        link = staged / filename
+        link.symlink_to(path)
         destination = SchemeDictionaryDestination(
             {
                 "purelib": str(site),
@@ -235,6 +234,26 @@ class Builder:
         )
         with WheelFile.open(link) as source:
             install(source, destination, additional_metadata={})
+
+
+def pins_for(system: BuildSystem, target: Target) -> list[BuildPin]:
+    """Return the pins whose markers are true on `target`."""
+    environment = {name: str(value) for name, value in target.marker_environment().items()}
+    return [pin for pin in system.pins if pin.marker is None or Marker(pin.marker).evaluate(environment)]
+
+
+def name_requirement(pin: BuildPin, target: Target, workshop: Workshop) -> Selected:
+    """Return the file of the index that `pin` is on `target`: its best wheel, or else its source.
+
+    Raises LockError `hash-not-on-index`, TargetError `no-wheel-for-target`, NetworkError.
+    """
+    asked = Selected(
+        name=canonicalize_name(pin.name),
+        version=Version(pin.version),
+        source=KnownByHash(tuple(pin.hashes)),
+        place=f"{FILE} [build-systems]",
+    )
+    return name_file(asked, workshop.fetcher.list_files(asked), target)
 
 
 def find_builder(lock: DebianBase | None, target: Target) -> DebianPlatform | None:

@@ -18,7 +18,7 @@ from shipwheel.oci.model import Platform
 from shipwheel.plan.base import plan_footing
 from shipwheel.plan.host import host_platform
 from shipwheel.project.model import Project
-from shipwheel.sources.names import locked_build, locked_builder
+from shipwheel.sources.names import locked_build, locked_builder, unbuilt_ids
 from shipwheel.target import Target
 from shipwheel.wheel.build import BackEnd
 from shipwheel.wheel.native import declares_extensions
@@ -155,14 +155,44 @@ class Forge:
         return Compiling(builder=self._builder, libraries=self._libraries)
 
 
+def ensure_requirements(
+    lock: ShipwheelLock, members: Sequence[Project], *, as_is: bool, workshop: Workshop
+) -> ShipwheelLock:
+    """Return the lock with what the first-party projects that compile need built first, as `_pin` does it."""
+    for member in () if as_is else members:
+        system = system_of(member, lock) if compiles(member) else None
+        if system is None or system.unbuilt is not None:
+            continue
+        from shipwheel.sources.requirements import note_unbuilt
+
+        def pin_needed(lock: ShipwheelLock, needed: Selected) -> ShipwheelLock:
+            return _pin(lock, needed, workshop)
+
+        lock, noted = note_unbuilt(lock, system, (), workshop, pin=pin_needed)
+        others = tuple(known for known in lock.build_systems if known != system)
+        lock = replace(lock, build_systems=(*others, noted))
+    return lock
+
+
+def system_of(member: Project, lock: ShipwheelLock) -> BuildSystem | None:
+    """Return what `lock` pins for building a first-party project, or None."""
+    return lock.member_system(BackEnd.of(member.data).requires, member.title)
+
+
 def member_builders(members: Sequence[Project], lock: ShipwheelLock, platform: Platform) -> dict[Path, str]:
-    """Return for the folder of each first-party project that compiles what names the root it is compiled in."""
+    """Return for the folder of each first-party project that compiles what names what it is compiled with."""
     locked = locked_builder(lock, platform)
     if locked is None:
         return {}
     from shipwheel.base.debian.builder import builder_id
 
-    return {member.root: builder_id(locked) for member in members if compiles(member)}
+    builder = builder_id(locked)
+    systems = {member.root: system_of(member, lock) for member in members if compiles(member)}
+    return {
+        root: " ".join((builder, *unbuilt_ids(system, lock, builder)))
+        for root, system in systems.items()
+        if system is not None
+    }
 
 
 def open_builder(
@@ -170,6 +200,7 @@ def open_builder(
 ) -> Builder:
     """Return the builder for `platform`; raises TargetError `sdist-only` when it cannot run here."""
     from shipwheel.sources.builder import Builder
+    from shipwheel.sources.requirements import make_requirement
 
     locked = locked_builder(lock, platform)
     if lock.builder is None or locked is None or platform != host_platform():
@@ -182,7 +213,15 @@ def open_builder(
     target = Target(
         python=locked.python, platform=platform, libc=plan_footing(lock.builder, platform).target.libc
     )
-    return Builder(lock.builder, locked, target, workshop)
+
+    def unbuilt(system: BuildSystem) -> tuple[str, ...]:
+        return unbuilt_ids(system, lock, builder.id)
+
+    def make(item: Selected, builder: Builder) -> BuiltWheel:
+        return make_requirement(item, lock, builder, workshop)
+
+    builder = Builder(lock.builder, locked, target, workshop, unbuilt=unbuilt, make=make)
+    return builder
 
 
 def title_of(item: Selected) -> str:
@@ -195,25 +234,35 @@ def library_names(root: Path) -> list[str]:
     return sorted({path.name for pattern in _LIBRARY_FOLDERS for path in root.glob(f"{pattern}/*.so*")})
 
 
-def _pin(lock: ShipwheelLock, item: Selected, workshop: Workshop) -> ShipwheelLock:
+def _pin(
+    lock: ShipwheelLock, item: Selected, workshop: Workshop, needed_by: Sequence[Selected] = ()
+) -> ShipwheelLock:
     from shipwheel.sources.maker import pin_source
+    from shipwheel.sources.requirements import note_unbuilt
 
     workshop.progress.said(f"pinning what builds {item.name}")
     kept = [lock]
 
-    def builder() -> Builder:
+    def pin_needed(lock: ShipwheelLock, needed: Selected) -> ShipwheelLock:
+        return _pin(lock, needed, workshop, (*needed_by, item))
+
+    def ready(system: BuildSystem) -> tuple[Builder, BuildSystem]:
         here = host_platform()
-        kept[0] = ensure_builder(kept[0], title_of(item), item.place, as_is=False, workshop=workshop)
+        lock = ensure_builder(kept[0], title_of(item), item.place, as_is=False, workshop=workshop)
         if here is None:
             raise HostError(
                 "foreign-platform", f"{item.name} can be compiled on Linux alone", place=item.place
             )
-        return open_builder(kept[0], title_of(item), item.place, here, workshop)
+        kept[0], system = note_unbuilt(lock, system, (*needed_by, item), workshop, pin=pin_needed)
+        return open_builder(kept[0], title_of(item), item.place, here, workshop), system
 
-    build, system = pin_source(item, workshop, pinned=lock.build_system, builder=builder)
+    def pinned(requires: Sequence[str]) -> BuildSystem | None:
+        return kept[0].build_system(requires)
+
+    build, system = pin_source(item, workshop, pinned=pinned, ready=ready)
     lock = kept[0]
     others = tuple(known for known in lock.sources if known.source != build.source)
-    systems = tuple(known for known in lock.build_systems if sorted(known.requires) != sorted(build.requires))
+    systems = tuple(known for known in lock.build_systems if known is not lock.build_system(build.requires))
     return replace(lock, sources=(*others, build), build_systems=(*systems, system))
 
 

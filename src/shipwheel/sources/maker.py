@@ -64,13 +64,14 @@ def pin_source(
     workshop: Workshop,
     *,
     pinned: Callable[[Sequence[str]], BuildSystem | None],
-    builder: Callable[[], Builder],
+    ready: Callable[[BuildSystem], tuple[Builder, BuildSystem]],
 ) -> tuple[SourceBuild, BuildSystem]:
     """Find out what builds `item`: look at its files, ask its back-end, and pin what they ask for.
 
     A pure source is built on the way, which shows that it is one. `pinned` returns what the same
-    requirements came to before, `builder` is called for a source that compiles. Raises BuildError,
-    IntegrityError, NetworkError, HostError, and what `builder` raises.
+    requirements came to before. `ready` is called for a source that compiles: it returns the builder and the
+    build system with its sources noted. Raises BuildError, IntegrityError, NetworkError, HostError, and
+    what `ready` raises.
     """
     index, environ = workshop.builder.index, workshop.environ
 
@@ -90,8 +91,9 @@ def pin_source(
             build = SourceBuild(name=item.name, source=source, requires=system.requires)
             if _build_pure(item, build, system, tree, workshop) is not None:
                 return build, system
-        if extra := builder().requires(_order(item, tree, system)):
-            system = pin([*requires, *extra])
+        builder, system = ready(system)
+        if extra := builder.requires(_order(item, tree, system)):
+            _, system = ready(pin([*requires, *extra]))
     return SourceBuild(name=item.name, source=source, requires=system.requires, native=True), system
 
 
@@ -123,7 +125,7 @@ def make_wheel(
             )
         return made
     means = compiling()
-    key = wheel_id(build, system, means.builder.id)
+    key = wheel_id(build, system, means.builder.id, means.builder.unbuilt(system))
     if (kept := kept_wheel(workshop.cache, key)) is not None:
         return kept
     with _told(item, workshop), source_tree(item, workshop) as tree, _folder() as into:

@@ -22,9 +22,34 @@ from shipwheel.wheel.pins import BuildSystem, SourceBuild
 RECIPE: Final = "source-wheel/1"
 
 
-def wheel_id(build: SourceBuild, system: BuildSystem, builder: str | None) -> str:
-    """Return what names the wheel of a source before it is built; `builder` is None for a pure one."""
-    return built_wheel_id(build.source, environment=environment_id(system), builder=builder, recipe=RECIPE)
+def wheel_id(
+    build: SourceBuild, system: BuildSystem, builder: str | None, unbuilt: Sequence[str] = ()
+) -> str:
+    """Return what names the wheel of a source before it is built; `builder` is None for a pure one.
+
+    `unbuilt` are the names of the wheels that its build requirements have to become first, `unbuilt_ids`.
+    """
+    environment = " ".join((environment_id(system), *unbuilt))
+    return built_wheel_id(build.source, environment=environment, builder=builder, recipe=RECIPE)
+
+
+def unbuilt_ids(system: BuildSystem, lock: ShipwheelLock, builder: str) -> tuple[str, ...]:
+    """Return the names of the wheels that `system`'s sources become in the root named `builder`.
+
+    Raises LockError `stale-shipwheel-lock` where `lock` does not say what builds them.
+    """
+    found = []
+    for source in system.unbuilt or ():
+        build = lock.source_build(source)
+        below = None if build is None else lock.build_system(build.requires)
+        if build is None or below is None:
+            raise _unknown(f"{source}, which is needed to build", f"{FILE} [build-systems]")
+        found.append(
+            wheel_id(build, below, builder, unbuilt_ids(below, lock, builder))
+            if build.native
+            else wheel_id(build, below, None)
+        )
+    return tuple(found)
 
 
 def plan_builds(
@@ -37,12 +62,14 @@ def plan_builds(
             continue
         build, system = locked_build(item, lock)
         locked = locked_builder(lock, platform) if build.native else None
-        builder = None
+        builder: str | None = None
+        unbuilt: tuple[str, ...] = ()
         if locked is not None:
             from shipwheel.base.debian.builder import builder_id
 
             builder = builder_id(locked)
-        found[item.name] = PlannedBuild(id=wheel_id(build, system, builder), native=build.native)
+            unbuilt = unbuilt_ids(system, lock, builder)
+        found[item.name] = PlannedBuild(id=wheel_id(build, system, builder, unbuilt), native=build.native)
     return found
 
 
@@ -51,12 +78,7 @@ def locked_build(item: Selected, lock: ShipwheelLock) -> tuple[SourceBuild, Buil
     build = lock.source_build(source_id(item.source))
     system = None if build is None else lock.build_system(build.requires)
     if build is None or system is None:
-        raise LockError(
-            "stale-shipwheel-lock",
-            f"{FILE} does not say what builds {item.name}, which is locked as source",
-            place=item.place,
-            hint="run: shipwheel lock",
-        )
+        raise _unknown(f"{item.name}, which is locked as source", item.place)
     return build, system
 
 
@@ -64,3 +86,12 @@ def locked_builder(lock: ShipwheelLock, platform: Platform) -> DebianPlatform | 
     """Return the packages to compile with for `platform`, or None."""
     platforms = () if lock.builder is None else lock.builder.platforms
     return next((item for item in platforms if item.platform == str(platform)), None)
+
+
+def _unknown(what: str, place: str) -> LockError:
+    return LockError(
+        "stale-shipwheel-lock",
+        f"{FILE} does not say what builds {what}",
+        place=place,
+        hint="run: shipwheel lock",
+    )

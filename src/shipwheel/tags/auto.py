@@ -112,7 +112,7 @@ def project_version(project: Project, workshop: Workshop) -> str | None:
 
     locked = read_lockfile(project.root / FILE)
     requires = BackEnd.of(project.data).requires
-    system = None if locked is None else locked.build_system(requires)
+    system = None if locked is None else locked.member_system(requires, project.title)
     if system is None:
         system = pin_build_system(project, workshop.builder)
     built = build_project(project, system, source_key(project, system), workshop.builder)

@@ -121,21 +121,6 @@ class IndexOptions:
     kits: KitSource | None = None
 
 
-def lock_build_system(
-    tree: Path, back_end: BackEnd, *, cache: Cache, index: IndexOptions, environ: Mapping[str, str]
-) -> BuildSystem:
-    """Pin what building `tree` needs: the declared requirements and what the back-end adds to them.
-
-    Raises BuildError `build-requirements` when they cannot be resolved.
-    """
-    system = pin_requirements(back_end.requires, index=index, environ=environ)
-    extra = extra_requirements(tree, back_end, system, cache=cache, index=index, environ=environ)
-    if not extra:
-        return system
-    pins = _resolve([*back_end.requires, *extra], index, environ)
-    return BuildSystem(requires=system.requires, pins=pins)
-
-
 def pin_requirements(
     requires: Sequence[str], *, index: IndexOptions, environ: Mapping[str, str]
 ) -> BuildSystem:

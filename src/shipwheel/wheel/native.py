@@ -116,6 +116,8 @@ _PACKAGES: Final = (
     (r"\bgit\b", "git"),
     (r"lapack|openblas|\bblas\b", "libopenblas-dev"),
 )
+# Programs lie in a package's folder, or where the environment's `bin` takes them from (PyPA wheel format).
+_PROGRAMS: Final = re.compile(r"(?:^|/)bin/|\.data/(?:scripts|data/s?bin)/")
 # Lines in which something is missing, as compilers, linkers, shells, pkg-config and meson put it.
 _MISSING: Final = re.compile(
     r"fatal error: (?P<header>[\w./+-]+): No such file"
@@ -191,7 +193,7 @@ def unmet_libraries(wheel: Wheel, available: Collection[str]) -> tuple[NeededLib
     found: list[NeededLibrary] = []
     with wheel.open() as reader:
         for member in wheel.members:
-            if ".so" not in member.path.rpartition("/")[2] and "/bin/" not in member.path:
+            if ".so" not in member.path.rpartition("/")[2] and not _PROGRAMS.search(member.path):
                 continue
             found += [
                 NeededLibrary(member.path, library)

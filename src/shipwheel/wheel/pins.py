@@ -17,10 +17,19 @@ class BuildPin:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildSystem:
-    """What builds the project's own wheel: the requirements as declared, and what they came to."""
+    """What builds a project's wheel: the requirements as declared, and what they came to.
+
+    `extra` is what a first-party back-end asked for besides, and counts in `pins`; `members` names the
+    projects that it is for, where others with equal requirements may ask for something else. `unbuilt`
+    are the sources (`wheel.origin.source_id`) among the pins that have no wheel in the builder root and are
+    built there first; None: nobody looked.
+    """
 
     requires: tuple[str, ...]
     pins: tuple[BuildPin, ...]
+    extra: tuple[str, ...] = ()
+    members: tuple[str, ...] = ()
+    unbuilt: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -30,9 +30,11 @@ from shipwheel.wheel.build import (
     RECIPE,
     BackEnd,
     IndexOptions,
+    adds_nothing,
     build_wheel,
     environment_id,
-    lock_build_system,
+    extra_requirements,
+    pin_requirements,
     prepare_environment,
 )
 from shipwheel.wheel.pins import BuildSystem
@@ -79,16 +81,22 @@ def read_member(folder: Path, name: str) -> Project:
     return replace(read_project(folder), package_mode=True)
 
 
-def pin_build_system(project: Project, builder: Builder) -> BuildSystem:
-    """Resolve what building `project` needs.
+def pin_build_system(project: Project, builder: Builder, declared: BuildSystem | None = None) -> BuildSystem:
+    """Resolve what building `project` needs; `declared` is what its `[build-system]` came to, where known.
 
     Raises BuildError `build-requirements`, `build-environment`, `no-back-end`.
     """
+    back_end, index, environ = BackEnd.of(project.data), builder.index, builder.environ
+    system = declared or pin_requirements(back_end.requires, index=index, environ=environ)
+    if adds_nothing(back_end):
+        return system
     with tempfile.TemporaryDirectory(prefix="shipwheel-") as folder:
         tree = stage_project(project, Path(folder))
-        return lock_build_system(
-            tree, BackEnd.of(project.data), cache=builder.cache, index=builder.index, environ=builder.environ
-        )
+        extra = extra_requirements(tree, back_end, system, cache=builder.cache, index=index, environ=environ)
+    if not extra:
+        return system
+    pinned = pin_requirements([*back_end.requires, *extra], index=index, environ=environ)
+    return BuildSystem(requires=system.requires, pins=pinned.pins, extra=tuple(sorted(set(extra))))
 
 
 def source_key(project: Project, system: BuildSystem | None) -> str:

@@ -274,9 +274,34 @@ def test_without_git_a_commit_says_that_git_is_needed(bench: Bench) -> None:
     assert "install git" in message
 
 
+def asking_for(plugin: str, back_end: str) -> str:
+    """Return an in-tree back-end that asks for `plugin` by its hook, and cannot build without it."""
+    return (
+        f"import importlib\n{back_end}\n"
+        "def get_requires_for_build_wheel(config_settings=None):\n"
+        f"    return ['{plugin}']\n\n"
+        "_build = build_wheel\n\n"
+        "def build_wheel(*arguments, **named):\n"
+        f"    importlib.import_module('{plugin}')\n"
+        "    return _build(*arguments, **named)\n"
+    )
+
+
+def test_what_a_source_needs_to_be_built_may_be_a_source_itself(bench: Bench) -> None:
+    back_end = (tree(bench.folder / "any", "any") / "_back_end.py").read_text()
+    bench.index.add(sdist(bench.folder, "plugin"))
+    made = sdist(bench.folder, "dep", **{"_back_end.py": asking_for("plugin", back_end)})
+
+    image = bench.image(bench.project(["dep"], wheels=[made]))
+
+    found = files_of(image)
+    assert f"{SITE}/dep/__init__.py" in found
+    assert not [path for path in found if "plugin" in path]
+
+
 UV_LOCK = """\
 version = 1
-requires-python = ">=3.11"
+requires-python = ">=3.11, <4"
 
 [manifest]
 members = ["api", "core", "deep"]
@@ -328,6 +353,32 @@ def test_a_workspace_member_brings_the_members_that_it_needs_in_a_layer_below_it
     assert f"{SITE}/api/__init__.py" in above
     assert f"{SITE}/core/__init__.py" not in above
     assert app.descriptor.digest != first_party.descriptor.digest
+
+
+def test_members_with_equal_requirements_get_each_what_its_own_back_end_asks_for(
+    bench: Bench, workspace: Path
+) -> None:
+    members = {"core": "packages/core", "deep": "packages/core/deep"}
+    for name, path in members.items():
+        bench.index.add(make_wheel(f"plugin-{name}", "1.0", {f"plugin_{name}.py": "YES = 1\n"}))
+        back_end = workspace / path / "_back_end.py"
+        back_end.write_text(asking_for(f"plugin_{name}", back_end.read_text()))
+
+    found = files_of(bench.image(workspace / "packages/api", "--frozen"))
+
+    assert {f"{SITE}/core/__init__.py", f"{SITE}/deep/__init__.py"} <= found.keys()
+    locked = (workspace / "packages/api/shipwheel.lock").read_text()
+    systems = {tuple(item.get("members", ())): item for item in tomllib.loads(locked)["build-systems"]}
+    assert {members: [pin["name"] for pin in item["pins"]] for members, item in systems.items()} == {
+        ("api",): [],
+        ("core",): ["plugin-core"],
+        ("deep",): ["plugin-deep"],
+    }
+    bench.index.requests.clear()
+    bench.build(workspace / "packages/api", "--frozen", "--locked")
+    bench.build(workspace / "packages/api", "--frozen")
+    assert (workspace / "packages/api/shipwheel.lock").read_text() == locked
+    assert bench.index.requests == []
 
 
 def test_a_member_can_be_named_from_the_workspaces_root(bench: Bench, workspace: Path) -> None:

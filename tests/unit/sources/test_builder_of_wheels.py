@@ -42,6 +42,9 @@ class FakeBuilder:
         self.builds += 1
         return self.made.write(into)
 
+    def unbuilt(self, system: BuildSystem) -> tuple[str, ...]:
+        return system.unbuilt or ()
+
     def root(self) -> object:
         return SimpleNamespace(owners=self.owners)
 
