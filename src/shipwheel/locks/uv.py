@@ -64,12 +64,16 @@ def read_uv_lock(path: Path, project: Project) -> Lock:
         problems.add("bad-lock", str(error), problems.place("requires-python"))
     conflicts = tuple(reader.conflicts(document.get("conflicts", [])))
     environments = problems.texts(document, "supported-markers", problems.place("supported-markers"))
+    required = problems.texts(document, "required-markers", problems.place("required-markers"))
+    revision = document.get("revision", 0)
+    if not isinstance(revision, int):
+        problems.add("bad-lock", f"revision is no number: {revision!r}", problems.place("revision"))
     problems.check()
     return Lock(
         info=LockInfo(
             kind="uv",
             path=path,
-            lock_version=f"{version}.{document.get('revision', 0)}",
+            lock_version=f"{version}.{revision}",
             created_by="uv",
             sources={package.index: package.index for package in packages if package.index is not None},
         ),
@@ -82,11 +86,10 @@ def read_uv_lock(path: Path, project: Project) -> Lock:
         conflicts=conflicts,
         evidence={
             "manifest": manifest,
-            "metadata": {
-                canonicalize_name(table["name"]): table.get("metadata", {})
-                for table in tables
-                if any(kind in table.get("source", {}) for kind in _TREES)
-            },
+            "options": problems.table(document, "options", problems.place("options")),
+            "required-markers": tuple(required),
+            "revision": revision,
+            "trees": reader.trees,
         },
     )
 
@@ -96,6 +99,8 @@ class _Reader:
         self.problems = problems
         self._groups: dict[int, Mapping[NormalizedName, tuple[Need, ...]]] = {}
         self._trees: dict[int, str] = {}
+        # What uv keeps of source trees to tell whether the lock is fresh.
+        self.trees: dict[NormalizedName, Mapping[str, Any]] = {}
 
     def package(self, table: Mapping[str, Any], number: int) -> LockedPackage | None:
         name = self.problems.name_of(table, number)
@@ -126,6 +131,13 @@ class _Reader:
         self._groups[id(package)] = self._named_needs(table, groups, place)
         if kind in _TREES:
             self._trees[id(package)] = str(source[kind])
+            self.trees[name] = {
+                "kind": kind,
+                "path": str(source[kind]),
+                "version": version,
+                "metadata": self.problems.table(table, "metadata", place),
+                "default-groups": table.get("default-groups", ["dev"]),
+            }
         return package
 
     def roots(self, packages: Sequence[LockedPackage], manifest: Mapping[str, Any]) -> list[Root]:

@@ -1,348 +1,349 @@
-"""Is a uv.lock up to date? uv's own comparison of the locked metadata with pyproject.toml, without uv.
+"""Is a uv.lock up to date? uv's own check (`uv lock --check`) without uv.
 
-Follows `Lock::satisfies` (uv-resolver): members, requirements, groups, Python range, constraints and
-overrides. uv compares markers as canonical trees; here two markers are the same when they agree on every
+Follows `ValidatedLock::validate` and `Lock::satisfies`: options, environments, conflicts, Python range,
+the workspace's members, and of every source tree its version, requirements, extras and groups. What this
+machine configures besides (the user's uv.toml, variables) is left out: it is not the project's.
+Metadata that only a build would tell (`dynamic` dependencies, a folder without `[project]`) is taken as
+it was locked. uv compares markers as canonical trees; here two are the same when they agree on every
 environment that can tell them apart.
 """
 
 from __future__ import annotations
 
-import re
+import json
+import os
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import lru_cache
-from itertools import islice, product
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from packaging.markers import InvalidMarker
-from packaging.requirements import InvalidRequirement, Requirement
-from packaging.specifiers import SpecifierSet
 from packaging.utils import NormalizedName, canonicalize_name
+from packaging.version import InvalidVersion, Version
 
-from shipwheel.errors import ProjectError
-from shipwheel.locks.constraint import admits, python_marker
+from shipwheel.errors import Problem, ProjectError
+from shipwheel.locks.constraint import admits
 from shipwheel.locks.document import without_credentials
-from shipwheel.locks.markers import both, either, parse_marker, set_valued
 from shipwheel.locks.model import Lock
+from shipwheel.locks.same_marker import same_marker
+from shipwheel.locks.uv_settings import conflicts_differ, metadata_differs, options_differ
+from shipwheel.locks.uv_tree import group_wishes, project_wishes
+from shipwheel.locks.uv_wishes import Member, Sources, Wish, flattened, locked_wishes, wishes_differ
 from shipwheel.project.model import Project
+from shipwheel.project.shape import find_misshapen
+from shipwheel.project.workspace import workspace_members
 
-_LOCAL = ("path", "directory", "editable", "virtual")
-# Enough to tell real markers apart; beyond it two markers on the same variables count as the same.
-_MOST_ENVIRONMENTS = 20_000
-
-
-class _Wish(NamedTuple):
-    """A requirement as uv compares it."""
-
-    name: NormalizedName
-    extras: tuple[NormalizedName, ...]
-    specifier: SpecifierSet
-    marker: str
-    source: str
+_WISHES = (
+    ("constraint-dependencies", "constraints"),
+    ("override-dependencies", "overrides"),
+    ("build-constraint-dependencies", "build-constraints"),
+)
+# Revision of the format from which on extras and empty groups are written, and default groups.
+_EXTRAS, _DEFAULT_GROUPS = 1, 5
+# From this revision on a member that another one needs is a package, with a build system or without.
+_REQUIRED_PACKAGES = 3
 
 
 def uv_is_stale(lock: Lock, project: Project) -> str | None:
-    """Return what differs between the lock and the project; None for a fresh lock."""
-    top = _workspace_data(lock, project)
-    manifest = lock.evidence["manifest"]
-    metadata = lock.evidence["metadata"]
-    tool = top.get("tool", {}).get("uv", {})
-    checks = (
-        ("constraint-dependencies", "constraints"),
-        ("override-dependencies", "overrides"),
-        ("build-constraint-dependencies", "build-constraints"),
-    )
-    for setting, key in checks:
-        wanted = [_wish(text, {}, "", setting) for text in tool.get(setting, ()) if isinstance(text, str)]
-        if difference := _difference(wanted, _locked(manifest.get(key, ())), lock.python):
-            return f"[tool.uv] {setting}: {difference}"
-    if difference := _members_differ(lock, top, manifest):
-        return difference
-    if project.name is None or project.name not in metadata:
-        if "project" not in project.data:
-            return _groups_differ(project.data, manifest.get("dependency-groups", {}), top, lock.python)
-        return f"{project.name} is not in it"
-    return _member_differs(project, metadata[project.name], top, lock)
+    """Return what differs between the lock and the project; None for a fresh lock.
+
+    Raises ProjectError for a member whose pyproject.toml cannot be read, LockError `bad-lock`.
+    """
+    return _Check(lock, project).stale()
 
 
-def _member_differs(
-    project: Project, metadata: Mapping[str, Any], top: Mapping[str, Any], lock: Lock
-) -> str | None:
-    table = project.data.get("project", {})
-    if len(lock.evidence["metadata"]) == 1 and not _same_python(
-        str(table.get("requires-python", "")), lock.python
-    ):
-        return f"it is for Python {lock.python}, the project for {table.get('requires-python')}"
-    dynamic = table.get("dynamic", [])
-    if "dependencies" not in dynamic and "optional-dependencies" not in dynamic:
-        sources = _sources(project.data, top)
-        wanted = [_wish(text, sources, "", "project.dependencies") for text in table.get("dependencies", ())]
-        for extra, wishes in table.get("optional-dependencies", {}).items():
-            condition = f"extra == '{canonicalize_name(extra)}'"
-            wanted += [_wish(text, sources, condition, "project.optional-dependencies") for text in wishes]
-        if difference := _difference(wanted, _locked(metadata.get("requires-dist", ())), lock.python):
+class _Check:
+    def __init__(self, lock: Lock, project: Project) -> None:
+        self.lock = lock
+        self.root = Path(os.path.normpath(lock.info.path.parent.absolute()))
+        self._project = project
+        self.manifest: Mapping[str, Any] = lock.evidence["manifest"]
+        self.trees: Mapping[NormalizedName, Mapping[str, Any]] = lock.evidence["trees"]
+        self.revision: int = lock.evidence["revision"]
+        self.top = self._read(self.root)
+        self.members = self._members()
+        self.folders = {name: member.folder for name, member in self.members.items()}
+
+    def stale(self) -> str | None:
+        if not self.top.data:
+            # The workspace's own pyproject.toml is not here: the member's part can be compared.
+            return self._own_tree()
+        checks: tuple[Callable[[], str | None], ...] = (
+            self._options,
+            self._environments,
+            lambda: conflicts_differ(self.lock, self.top, self.members),
+            self._python,
+            self._member_names,
+            self._wishes,
+            lambda: metadata_differs(self.manifest, self.settings),
+            self._root_groups,
+            self._indexes,
+            self._trees,
+        )
+        return next((difference for check in checks if (difference := check()) is not None), None)
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """Return uv's settings: a uv.toml beside the workspace's pyproject.toml stands for `[tool.uv]`."""
+        path = self.root / "uv.toml"
+        return _document(path) if path.is_file() else self.top.tool
+
+    def _read(self, folder: Path) -> Member:
+        """Return the source tree at `folder`; the project's own is already read."""
+        if folder == Path(os.path.normpath(self._project.root.absolute())):
+            return Member(folder=folder, data=self._project.data)
+        path = folder / "pyproject.toml"
+        if not path.is_file():
+            return Member(folder=folder, data={})
+        place = os.path.relpath(path, self.root)
+        return Member(folder=folder, data=_document(path, place=place), place=place)
+
+    def _members(self) -> dict[NormalizedName, Member]:
+        workspace = self.top.tool.get("workspace")
+        folders = workspace_members(self.root, workspace) if isinstance(workspace, Mapping) else [self.root]
+        members = (self._read(folder) for folder in folders)
+        return {member.name: member for member in members if member.name is not None}
+
+    def _options(self) -> str | None:
+        return options_differ(self.lock.evidence["options"], self.settings)
+
+    def _environments(self) -> str | None:
+        for setting, locked in (
+            ("environments", self.lock.environments),
+            ("required-environments", self.lock.evidence["required-markers"]),
+        ):
+            if self._unknown_then(setting) and not locked:
+                continue
+            value = self.top.tool.get(setting, ())
+            asked = [value] if isinstance(value, str) else value
+            same = len(asked) == len(locked) and all(
+                same_marker(one, other, self.lock.python) for one, other in zip(asked, locked, strict=True)
+            )
+            if not same:
+                return f"[tool.uv] {setting}: the project asks for others"
+        return None
+
+    def _python(self) -> str | None:
+        texts = [str(member.project.get("requires-python") or "") for member in self.members.values()]
+        asked = ",".join(dict.fromkeys(text for text in texts if text))
+        # Without any, uv takes the interpreter that it ran with.
+        if not asked or asked == self.lock.python.replace(" ", ""):
+            return None
+        if _python_range(asked) == _python_range(self.lock.python):
+            return None
+        return f"it is for Python {self.lock.python}, the project for {asked}"
+
+    def _member_names(self) -> str | None:
+        locked = {canonicalize_name(str(name)) for name in self.manifest.get("members", ())}
+        found = set(self.members)
+        # A lock of one project names no members.
+        if not locked and len(found) < 2:
+            return None
+        if found != locked:
+            return f"the workspace's members differ: {', '.join(sorted(found ^ locked))}"
+        return None
+
+    def _wishes(self) -> str | None:
+        sources = Sources(member=self.top, top=self.top, members=self.folders)
+        for setting, key in _WISHES:
+            if self._unknown_then(setting) and key not in self.manifest:
+                continue
+            asked = self.top.tool.get(setting, ())
+            wanted = [sources.wish(text, f"tool.uv.{setting}") for text in asked if isinstance(text, str)]
+            entries = self.manifest.get(key, [])
+            scoped = [entry for entry in entries if isinstance(entry, dict) and "package" in entry]
+            plain = [entry for entry in entries if entry not in scoped]
+            if difference := self._differ(wanted, plain, key):
+                return f"[tool.uv] {setting}: {difference}"
+            if len(scoped) != sum(isinstance(one, Mapping) for one in asked):
+                return f"[tool.uv] {setting}: those of single packages differ"
+        excluded = _plain_set(self.top.tool.get("exclude-dependencies", ()))
+        if excluded != _plain_set(self.manifest.get("excludes", ())):
+            return "[tool.uv] exclude-dependencies differ"
+        return None
+
+    def _unknown_then(self, setting: str) -> bool:
+        """Tell whether the uv that wrote the lock may not have known `setting`."""
+        return self.revision < _EXTRAS and setting in (
+            "required-environments",
+            "build-constraint-dependencies",
+        )
+
+    def _differ(self, wanted: list[Wish], entries: object, key: str) -> str | None:
+        place = f"{self.lock.info.path.name} [manifest.{key}]"
+        return wishes_differ(wanted, locked_wishes(entries, self.root, place), self.lock.python)
+
+    def _root_groups(self) -> str | None:
+        """Compare the groups of a workspace whose root is no project: they stand in the manifest."""
+        if self.top.name is not None:
+            return None
+        locked = self.manifest.get("dependency-groups", {})
+        place = f"{self.lock.info.path.name} [manifest.dependency-groups]"
+        return self._groups(self.top, locked, place, empty=False)
+
+    def _indexes(self) -> str | None:
+        tables = [self.settings, *(member.tool for member in self.members.values())]
+        known = {_address(url) for table in tables for url in _index_urls(table)}
+        if not known:
+            return None
+        locked = {package.index for package in self.lock.packages if package.index is not None}
+        strange = sorted(url for url in locked if "://" in url and _address(url) not in known)
+        default = "index-url" in self.settings or any(
+            index.get("default") is True for index in self.settings.get("index", ())
+        )
+        # Where the project names no default there is one more: the machine's.
+        if len(strange) > (0 if default else 1):
+            return f"it has packages of {strange[0]}, which is no index of the project"
+        return None
+
+    def _trees(self) -> str | None:
+        for name in sorted(self.trees):
+            locked = self.trees[name]
+            member = self.members.get(name)
+            if member is None:
+                member = self._read(Path(os.path.normpath(self.root / str(locked["path"]))))
+            elif difference := self._kind_differs(name, member, locked):
+                return difference
+            # What has no [project] tells its metadata only to who builds it.
+            if "name" in member.project and (difference := self._tree_differs(name, member, locked)):
+                return difference if name == self._project.name else f"{name}: {difference}"
+        missing = sorted(set(self.members) - set(self.trees))
+        return f"{missing[0]} is not in it" if missing else None
+
+    def _own_tree(self) -> str | None:
+        name, member = self._project.name, Member(folder=self._project.root, data=self._project.data)
+        if name is None or name not in self.trees:
+            return f"{name or 'the project'} is not in it"
+        return self._tree_differs(name, member, self.trees[name])
+
+    def _kind_differs(self, name: NormalizedName, member: Member, locked: Mapping[str, Any]) -> str | None:
+        """uv: `MismatchedVirtual`, `MismatchedEditable`."""
+        required, editable = self._required(name)
+        explicit = member.tool.get("package")
+        package = explicit if isinstance(explicit, bool) else "build-system" in member.data or required
+        kind = ("directory" if editable is False else "editable") if package else "virtual"
+        if kind == locked["kind"]:
+            return None
+        if self.revision < _REQUIRED_PACKAGES and required and "build-system" not in member.data:
+            return None
+        return f"{name} is locked as {locked['kind']}, and is {kind} now"
+
+    def _required(self, name: NormalizedName) -> tuple[bool, bool | None]:
+        """Tell whether a `[tool.uv.sources]` of another member has `name`, and what it says of editable."""
+        required, editable = False, None
+        for member in (self.top, *self.members.values()):
+            if member.name == name:
+                continue
+            for key, value in member.tool.get("sources", {}).items():
+                for entry in value if isinstance(value, list) else [value]:
+                    if canonicalize_name(key) == name and entry.get("workspace") is True:
+                        required, editable = True, entry.get("editable", editable)
+        return required, editable
+
+    def _tree_differs(self, name: NormalizedName, member: Member, locked: Mapping[str, Any]) -> str | None:
+        dynamic = member.project.get("dynamic", [])
+        if difference := self._version_differs(member, locked["version"], "version" in dynamic):
             return difference
-        if "provides-extras" in metadata:
-            extras = {canonicalize_name(extra) for extra in table.get("optional-dependencies", {})}
-            if extras != {canonicalize_name(extra) for extra in metadata["provides-extras"]}:
-                return "the project's extras differ"
-    locked = metadata.get("requires-dev", metadata.get("dependency-groups", {}))
-    return _groups_differ(project.data, locked, top, lock.python)
+        metadata = locked["metadata"]
+        place = f"{self.lock.info.path.name} [package.{name}.metadata"
+        workspace = self.top if name in self.members else member
+        sources = Sources(member=member, top=workspace, members=self.folders)
+        if "dependencies" not in dynamic and "optional-dependencies" not in dynamic:
+            wanted = list(project_wishes(member, sources))
+            theirs = locked_wishes(metadata.get("requires-dist", []), self.root, f"{place}.requires-dist]")
+            difference = wishes_differ(wanted, theirs, self.lock.python)
+            if difference and (
+                "version" not in dynamic or wishes_differ(flattened(wanted, name), theirs, self.lock.python)
+            ):
+                return difference
+            extras = {canonicalize_name(extra) for extra in member.project.get("optional-dependencies", {})}
+            known = {canonicalize_name(str(extra)) for extra in metadata.get("provides-extras", ())}
+            if self.revision >= _EXTRAS and extras != known:
+                return f"the project's extras differ: {', '.join(sorted(extras ^ known))}"
+        groups = metadata.get("requires-dev", metadata.get("dependency-groups", {}))
+        if difference := self._groups(
+            member, groups, f"{place}.requires-dev]", empty=self.revision >= _EXTRAS
+        ):
+            return difference
+        if self.revision >= _DEFAULT_GROUPS and name in self.members:
+            default = member.tool.get("default-groups", ["dev"])
+            if _plain_set(default) != _plain_set(locked["default-groups"]):
+                return "[tool.uv] default-groups differ"
+        return None
+
+    def _version_differs(self, member: Member, locked: str | None, dynamic: bool) -> str | None:
+        version = member.project.get("version")
+        if dynamic:
+            return "its version is dynamic now" if locked is not None else None
+        if locked is None:
+            return "its version is no longer dynamic"
+        if version is None:
+            return None
+        try:
+            same = Version(str(version)) == Version(locked)
+        except InvalidVersion:
+            same = False
+        return None if same else f"it has version {locked}, the project is {version}"
+
+    def _groups(self, member: Member, locked: object, place: str, *, empty: bool) -> str | None:
+        """Compare the groups; those without requirements only where `empty`."""
+        workspace = self.top if member.name in self.members else member
+        sources = Sources(member=member, top=workspace, members=self.folders)
+        wanted = dict(group_wishes(member, sources))
+        table = locked if isinstance(locked, Mapping) else {}
+        known = {
+            canonicalize_name(name): locked_wishes(entries, self.root, place)
+            for name, entries in table.items()
+        }
+        for name in sorted({*wanted, *known}):
+            if difference := wishes_differ(wanted.get(name, []), known.get(name, []), self.lock.python):
+                return f"group {name}: {difference}"
+        if empty and wanted.keys() != known.keys():
+            return f"the groups differ: {', '.join(sorted(wanted.keys() ^ known.keys()))}"
+        return None
 
 
-def _groups_differ(
-    data: Mapping[str, Any], locked: Mapping[str, Any], top: Mapping[str, Any], python: str
-) -> str | None:
-    sources = _sources(data, top)
-    groups = {canonicalize_name(name): wishes for name, wishes in data.get("dependency-groups", {}).items()}
-    settings = data.get("tool", {}).get("uv", {}).get("dependency-groups", {})
-    # A group may have a Python of its own.
-    pythons = {
-        canonicalize_name(name): python_marker(str(setting.get("requires-python", "")))
-        for name, setting in settings.items()
-    }
-    wanted = {
-        name: [
-            _wish(text, sources, pythons.get(name, ""), f"dependency-groups.{name}")
-            for text in _flat_group(name, groups, ())
-        ]
-        for name in groups
-    }
-    if legacy := data.get("tool", {}).get("uv", {}).get("dev-dependencies"):
-        dev = canonicalize_name("dev")
-        more = [_wish(text, sources, "", "tool.uv.dev-dependencies") for text in legacy]
-        wanted[dev] = [*wanted.get(dev, []), *more]
-    known = {canonicalize_name(name): _locked(entries) for name, entries in locked.items()}
-    for name in sorted({*wanted, *known}):
-        if difference := _difference(wanted.get(name, []), known.get(name, []), python):
-            return f"group {name}: {difference}"
-    return None
+def _python_range(text: str) -> tuple[str, str] | None:
+    """Return the first and the last Python that `text` admits; uv compares no more of it."""
+    grid = [f"3.{minor}.{patch}" for minor in range(30) for patch in range(25)]
+    admitted = [version for version in ("2.7.18", *grid, "4.0.0") if admits(text, version)]
+    return (admitted[0], admitted[-1]) if admitted else None
 
 
-def _flat_group(
-    name: NormalizedName, groups: Mapping[NormalizedName, Any], path: tuple[str, ...]
-) -> Iterator[str]:
-    for wish in groups.get(name, ()) if name not in path else ():
-        if isinstance(wish, str):
-            yield wish
-        elif isinstance(wish, dict) and isinstance(wish.get("include-group"), str):
-            yield from _flat_group(canonicalize_name(wish["include-group"]), groups, (*path, name))
+def _index_urls(table: Mapping[str, Any]) -> Iterator[str]:
+    for index in table.get("index", ()):
+        if isinstance(index, Mapping) and isinstance(index.get("url"), str):
+            yield index["url"]
+    for key in ("index-url", "extra-index-url", "find-links"):
+        value = table.get(key, ())
+        yield from [value] if isinstance(value, str) else (url for url in value if isinstance(url, str))
 
 
-def _wish(text: str, sources: Mapping[NormalizedName, Any], condition: str, where: str) -> _Wish:
+def _address(url: str) -> str:
+    return without_credentials(url).rstrip("/").lower()
+
+
+def _plain_set(values: object) -> frozenset[str]:
+    """Return names as a set that can be compared; tables as their sorted text."""
+    every = values if isinstance(values, list | tuple) else [values]
+    return frozenset(
+        canonicalize_name(one) if isinstance(one, str) else json.dumps(one, sort_keys=True, default=str)
+        for one in every
+    )
+
+
+def _document(path: Path, *, place: str = "") -> dict[str, Any]:
+    place = place or path.name
     try:
-        requirement = Requirement(text)
-    except InvalidRequirement as error:
+        data = tomllib.loads(path.read_text("utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ProjectError("invalid-toml", f"not valid TOML: {error}", place=place) from error
+    except OSError as error:
         raise ProjectError(
-            "bad-requirement", f"not a requirement: {text!r}", place=f"pyproject.toml [{where}]"
+            "unreadable-pyproject", f"cannot be read: {error.strerror}", place=place
         ) from error
-    name = canonicalize_name(requirement.name)
-    source = _url_source(requirement.url) if requirement.url else _source(sources.get(name))
-    # Of what comes from no index uv keeps no specifier.
-    from_index = source in ("", "several") or source.startswith("index ")
-    return _Wish(
-        name=name,
-        extras=tuple(sorted(canonicalize_name(extra) for extra in requirement.extras)),
-        specifier=requirement.specifier if from_index else SpecifierSet(),
-        marker=both(str(requirement.marker) if requirement.marker else "", condition),
-        source=source,
-    )
-
-
-def _locked(entries: Iterable[Mapping[str, Any]]) -> list[_Wish]:
-    return [
-        _Wish(
-            name=canonicalize_name(str(entry.get("name", ""))),
-            extras=tuple(sorted(canonicalize_name(extra) for extra in entry.get("extras", ()))),
-            specifier=SpecifierSet(str(entry.get("specifier", ""))),
-            marker=str(entry.get("marker", "")),
-            source=_source(entry),
-        )
-        for entry in entries
-    ]
-
-
-def _sources(data: Mapping[str, Any], top: Mapping[str, Any]) -> dict[NormalizedName, Any]:
-    """Return `[tool.uv.sources]`, the workspace's first, with index names replaced by addresses."""
-    indexes = {
-        str(index.get("name")): str(index.get("url", ""))
-        for table in (top, data)
-        for index in table.get("tool", {}).get("uv", {}).get("index", ())
-    }
-    sources: dict[NormalizedName, Any] = {}
-    for table in (top, data):
-        for name, source in table.get("tool", {}).get("uv", {}).get("sources", {}).items():
-            if isinstance(source, dict) and "index" in source:
-                source = {**source, "index": indexes.get(source["index"], source["index"])}  # noqa: PLW2901
-            sources[canonicalize_name(name)] = source
-    return sources
-
-
-def _source(entry: object) -> str:
-    """Return what kind of place a requirement comes from, with the address where it is one."""
-    if isinstance(entry, list):
-        return "several"
-    if not isinstance(entry, Mapping):
-        return ""
-    if "git" in entry:
-        return f"git {_git_address(str(entry['git']), entry)}"
-    if "url" in entry:
-        return f"url {without_credentials(str(entry['url']))}"
-    if "index" in entry:
-        return f"index {without_credentials(str(entry['index'])).rstrip('/')}"
-    return "local" if any(key in entry for key in (*_LOCAL, "workspace")) else ""
-
-
-def _url_source(url: str) -> str:
-    if url.startswith("git+"):
-        address = url[4:].partition("#")[0]
-        base, at, revision = address.rpartition("@")
-        return (
-            f"git {_git_address(base, {'rev': revision})}"
-            if at and "/" in base.partition("://")[2]
-            else (f"git {_git_address(address, {})}")
-        )
-    if url.startswith(("http:", "https:")):
-        return f"url {without_credentials(url.partition('#')[0])}"
-    return "local"
-
-
-def _git_address(url: str, entry: Mapping[str, Any]) -> str:
-    asked = next((str(entry[key]) for key in ("rev", "tag", "branch") if entry.get(key)), "")
-    address, _, query = url.partition("?")
-    inside = re.search(r"(?:^|&)(?:rev|tag|branch)=([^&#]+)", query)
-    return f"{without_credentials(address)} {asked or (inside[1] if inside else '')}".strip()
-
-
-def _difference(wanted: Sequence[_Wish], locked: Sequence[_Wish], python: str) -> str | None:
-    """Return the first requirement that only one side has, as words; None where both ask for the same."""
-    for name in sorted({wish.name for wish in (*wanted, *locked)}):
-        ours = [wish for wish in wanted if wish.name == name]
-        theirs = [wish for wish in locked if wish.name == name]
-        if not theirs:
-            return f"{name} is not in it"
-        if not ours:
-            return f"{name} is no longer asked for"
-        split = any(wish.source == "several" for wish in ours)
-        if not _same_wishes(ours, theirs, python, split=split):
-            return f"the project asks for {name} in another way"
-    return None
-
-
-def _same_wishes(ours: Sequence[_Wish], theirs: Sequence[_Wish], python: str, *, split: bool) -> bool:
-    def keyed(wishes: Sequence[_Wish]) -> dict[tuple[object, ...], list[str]]:
-        found: dict[tuple[object, ...], list[str]] = {}
-        for wish in wishes:
-            # One requirement with several sources is locked as one each, with parts of the marker.
-            key = (wish.extras, wish.specifier, "" if split else wish.source)
-            found.setdefault(key, []).append(wish.marker)
-        return found
-
-    one, other = keyed(ours), keyed(theirs)
-    return one.keys() == other.keys() and all(
-        same_marker(either(*one[key]), either(*other[key]), python) for key in one
-    )
-
-
-def same_marker(one: str, other: str, python: str) -> bool:
-    """Tell whether two markers agree on all environments whose Python `python` (specifiers) admits."""
-    one, other = set_valued(one), set_valued(other)
-    if one == other:
-        return True
-    try:
-        markers = [parse_marker(text) if text else None for text in (one, other)]
-    except InvalidMarker:
-        return False
-    values = [(name, _values(name, f"{one} {other}", python)) for name in _variables(f"{one} {other}")]
-    for combination in islice(product(*(choices for _, choices in values)), _MOST_ENVIRONMENTS):
-        environment: dict[str, Any] = {"extras": frozenset(), "dependency_groups": frozenset()}
-        for (name, _), value in zip(values, combination, strict=True):
-            environment[name] = value
-        version = environment.get("python_full_version")
-        if version is not None:
-            environment["python_version"] = ".".join(version.split(".")[:2])
-        first, second = (
-            marker is None or marker.evaluate(environment, context="lock_file") for marker in markers
-        )
-        if first != second:
-            return False
-    return True
-
-
-def _variables(text: str) -> list[str]:
-    bare = re.sub(r"""("[^"]*"|'[^']*')""", "", text)
-    names = set(re.findall(r"[a-z_]+", bare)) - {"and", "or", "in", "not"}
-    # One value decides both.
-    if "python_version" in names:
-        names = names - {"python_version"} | {"python_full_version"}
-    return sorted(names)
-
-
-def _values(name: str, text: str, python: str) -> list[Any]:
-    constants = {
-        constant for pair in re.findall(r'"([^"]*)"|\'([^\']*)\'', text) for constant in pair if constant
-    }
-    if name == "extras":
-        return [frozenset(), *(frozenset({constant}) for constant in sorted(constants))]
-    if name == "python_full_version":
-        return _pythons(python, tuple(sorted(constants)))
-    return [*sorted(constants), "something else"]
-
-
-@lru_cache(maxsize=256)
-def _pythons(python: str, constants: tuple[str, ...] = ()) -> list[str]:
-    found = {(3, minor, patch) for minor in range(6, 20) for patch in (0, 7, 30)}
-    for constant in constants:
-        if match := re.match(r"3\.(\d+)(?:\.(\d+))?", constant):
-            minor, patch = int(match[1]), int(match[2] or 0)
-            found |= {(3, minor, near) for near in (patch - 1, patch, patch + 1) if near >= 0}
-    versions = [".".join(map(str, version)) for version in sorted(found)]
-    return [version for version in versions if admits(python, version)] or ["3.13.0"]
-
-
-def _same_python(one: str, other: str) -> bool:
-    grid = [f"3.{minor}.{patch}" for minor in range(30) for patch in range(25)] + ["4.0.0", "2.7.18"]
-    return all(admits(one, version) == admits(other, version) for version in grid)
-
-
-def _workspace_data(lock: Lock, project: Project) -> Mapping[str, Any]:
-    """Return the pyproject.toml beside the lock: the project's own, or its workspace's."""
-    folder = lock.info.path.parent
-    path = folder / "pyproject.toml"
-    if folder.resolve() == project.root.resolve() or not path.is_file():
-        return project.data
-    try:
-        return tomllib.loads(path.read_text("utf-8"))
-    except tomllib.TOMLDecodeError as error:
-        raise ProjectError("invalid-toml", f"not valid TOML: {error}", place=str(path)) from error
-
-
-def _members_differ(lock: Lock, top: Mapping[str, Any], manifest: Mapping[str, Any]) -> str | None:
-    workspace = top.get("tool", {}).get("uv", {}).get("workspace")
-    if not isinstance(workspace, dict):
-        return None
-    found = set(_member_names(lock.info.path.parent, workspace))
-    if isinstance(name := top.get("project", {}).get("name"), str):
-        found.add(canonicalize_name(name))
-    locked = {canonicalize_name(name) for name in manifest.get("members", ())}
-    # A lock of one project names no members.
-    if found == locked or (not locked and len(found) < 2):
-        return None
-    changed = ", ".join(sorted(found ^ locked))
-    return f"the workspace's members differ: {changed}"
-
-
-def _member_names(root: Path, workspace: Mapping[str, Any]) -> Iterator[NormalizedName]:
-    excluded = {path for pattern in workspace.get("exclude", ()) for path in root.glob(str(pattern))}
-    for pattern in workspace.get("members", ()):
-        for folder in sorted(root.glob(str(pattern))):
-            pyproject = folder / "pyproject.toml"
-            if folder in excluded or not pyproject.is_file():
-                continue
-            try:
-                name = tomllib.loads(pyproject.read_text("utf-8")).get("project", {}).get("name")
-            except tomllib.TOMLDecodeError:
-                continue
-            if isinstance(name, str):
-                yield canonicalize_name(name)
+    if wrong := [
+        Problem(code="bad-metadata", message=f"not {what}", place=f"{place} {key}")
+        for key, what in find_misshapen(data)
+    ]:
+        raise ProjectError.of(wrong)
+    return data

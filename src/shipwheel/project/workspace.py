@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import tomllib
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Iterator, Mapping
+from pathlib import Path, PurePath
 
 from packaging.utils import NormalizedName, canonicalize_name
 
@@ -30,6 +31,11 @@ def _members(root: Path) -> list[Path] | None:
     workspace = _document(root).get("tool", {}).get("uv", {}).get("workspace")
     if not isinstance(workspace, dict):
         return None
+    return workspace_members(root, workspace)
+
+
+def workspace_members(root: Path, workspace: Mapping[str, object]) -> list[Path]:
+    """Return the folders of the members that `[tool.uv.workspace]` of `root` names, its own among them, by path."""
     excluded = set(_matching(root, workspace.get("exclude", [])))
     found = set(_matching(root, workspace.get("members", []))) - excluded
     return sorted({root, *found})
@@ -37,9 +43,12 @@ def _members(root: Path) -> list[Path] | None:
 
 def _matching(root: Path, patterns: object) -> Iterator[Path]:
     for pattern in patterns if isinstance(patterns, list) else ():
+        # pathlib has no match for a pattern without parts, nor for one that starts at the root.
+        if not PurePath(str(pattern)).parts or PurePath(str(pattern)).is_absolute():
+            continue
         for folder in root.glob(str(pattern)):
             if (folder / "pyproject.toml").is_file():
-                yield folder
+                yield Path(os.path.normpath(folder))
 
 
 def _name(folder: Path) -> NormalizedName | None:

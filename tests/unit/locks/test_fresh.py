@@ -225,7 +225,9 @@ def test_uvs_metadata_agrees_where_only_the_spelling_differs(tmp_path: Path) -> 
         ("<3.14", "<3.15", "it is for Python >=3.11, <3.14, the project for >=3.11,<3.15"),
         ('"requests[socks]', '"requests[socks] @ https://files.example/r.whl", "requests[socks]', "the project asks for requests in another way"),
         ("fast =", "quick =", "the project asks for uvloop in another way"),
-        ('version = "1"', 'name2 = "x"', None),
+        ('version = "1"', 'version = "2"', "it has version 1.0, the project is 2"),
+        ('version = "1"', 'version = "1.0.0"', None),
+        ('version = "1"', 'dynamic = ["version"]', "its version is dynamic now"),
     ],
 )  # fmt: skip
 def test_uvs_metadata_disagrees(tmp_path: Path, before: str, after: str, difference: str | None) -> None:
