@@ -4,18 +4,26 @@ Packages of the projects come from a loopback index behind a login; tools come f
 """
 
 import json
+import secrets
+import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pypi_simple import PYPI_SIMPLE_ENDPOINT
+
 from helpers.command import shipwheel
 from helpers.docker import DockerEngine
+from shipwheel.lockfile import FILE
 from shipwheel.testing.index import FakeIndex
 from shipwheel.testing.projects import poetry_project
 from shipwheel.testing.wheels import make_wheel
 
+# For indexes without the JSON interface that Poetry asks, as a company's mirror is.
+MIRROR = {"POETRY_PYPI_MIRROR_URL": PYPI_SIMPLE_ENDPOINT}
+PLUGIN = '[tool.shipwheel.dockerfile]\nplugins = ["poetry-plugin-pypi-mirror"]\n'
 USER, PASSWORD = "reader", "s3cret-of-the-index"
 # Prints what an image is like from the inside, as JSON.
 PROBE = """
@@ -53,12 +61,18 @@ class Road:
     base: str
     index: FakeIndex
     environ: dict[str, str] = field(default_factory=dict)
+    # Part of every name that the engine gets from here: other test runs may use the same engine.
+    token: str = field(default_factory=lambda: secrets.token_hex(3))
 
-    def project(self, where: str, *, settings: str = "", **more: Any) -> Path:
-        """Write a Poetry project `app` that needs `parts`, with `checks` in its dev group."""
+    def project(self, where: str, *, settings: str = "", also: Sequence[str] = (), **more: Any) -> Path:
+        """Write a Poetry project that needs `parts` and what is in `also`, with `checks` in its dev group.
+
+        Its name is `where` and our token: images and compose projects of two tests are two.
+        """
         wheels = [
             self.index.add(make_wheel("parts", "1.0", {"parts/__init__.py": "COUNT = 41\n"})),
             self.index.add(make_wheel("checks", "1.0", {"checks/__init__.py": ""})),
+            *(self.index.add(make_wheel(name, "1.0", {f"{name}/__init__.py": ""})) for name in also),
         ]
         program = (
             "import os, signal, sys, time\nimport parts\n\n\ndef main():\n"
@@ -77,24 +91,38 @@ class Road:
             ".git/HEAD": "ref: refs/heads/main\n",
         }
         base = f'[tool.shipwheel.base]\nimage = "{self.base}"\n'
-        return poetry_project(
+        root = poetry_project(
             self.folder / where,
-            ["parts>=1"],
+            ["parts>=1", *also],
+            name=f"{where}-{self.token}",
+            module="app",
             wheels=wheels,
             groups={"dev": ["checks>=1"]},
             index=self.index.url,
             files={**files, **more.pop("files", {})},
             extra=f"{settings}\n{base}",
-            **more,
+            **({"scripts": {"app": "app:main"}} | more),
         )
+        # Looking the tools up takes long, and they are the same for all.
+        if self._pins.exists():
+            shutil.copyfile(self._pins, root / FILE)
+        return root
+
+    @property
+    def _pins(self) -> Path:
+        return self.folder / FILE
 
     def run(
         self, *words: str | Path, folder: Path | None = None, environ: Mapping[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
         """Run shipwheel with the engine in reach and the index's login."""
-        return shipwheel(
+        done = shipwheel(
             *words, folder=folder, environ={**self.engine.environ, **self.environ, **(environ or {})}
         )
+        for word in words:
+            if isinstance(word, Path) and word.parent == self.folder and (word / FILE).exists():
+                shutil.copyfile(word / FILE, self._pins)
+        return done
 
     def init(self, project: Path, *words: str) -> None:
         """Write the files; it has to work."""
@@ -117,6 +145,13 @@ class Road:
         )
         assert done.returncode == 0, done.stderr[-4000:]
         return done.stdout.strip(), done.stderr
+
+    def clean(self) -> None:
+        """Remove every image that has our token in its name."""
+        images = self.engine.docker("image", "ls", "--format", "{{.Repository}}:{{.Tag}}").split()
+        ours = [image for image in images if self.token in image]
+        if ours:
+            self.engine.docker("image", "rm", "--force", *ours)
 
     def layers(self, image: str) -> list[str]:
         """Return the digests of the image's layers, bottom-up."""

@@ -57,6 +57,20 @@ def refuse_without_engine(options: argparse.Namespace) -> None:
             raise UsageError("engine-option", f"{word} needs --engine", place=word, hint="--engine docker")
 
 
+def refuse_with_engine(options: argparse.Namespace) -> None:
+    """Raise UsageError `engine-option` for words that an engine cannot obey."""
+    for name, hint in (
+        ("output", "an engine keeps the image itself: --load or --push"),
+        ("json", "the names of the image are printed, a line each"),
+        ("explain", "the engine says itself what comes from its cache"),
+        ("attest", "let the engine do it: -- --sbom=true --provenance=true"),
+    ):
+        if getattr(options, name):
+            raise UsageError(
+                "engine-option", f"--{name} does not go with --engine", place=f"--{name}", hint=hint
+            )
+
+
 def run_engine(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
     """Build with the engine that the words name, and print the image's names."""
     from shipwheel.pipeline import name_image
@@ -65,10 +79,9 @@ def run_engine(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
     from shipwheel.road import plan_dockerfile
 
     engine = cast(BuildEngine, options.engine)
-    if options.output is not None:
-        raise UsageError(
-            "engine-option", "an engine keeps the image itself", place="--output", hint="--load or --push"
-        )
+    if engine == "docker" and options.builder is not None:
+        engine = "buildx"  # the builder has to answer, no daemon beside it
+    refuse_with_engine(options)
     target = options.target or "app"
     cache_from, options.cache_from = tuple(options.cache_from or ()), None
     project = project_of(options)
@@ -104,6 +117,7 @@ def run_engine(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
             push=options.push,
             cache_from=cache_from,
             cache_to=options.cache_to or (),
+            no_cache=options.no_cache,
             builder=options.builder,
             epoch=request.epoch if options.epoch is not None or "SOURCE_DATE_EPOCH" in environ else None,
             secrets=stack.enter_context(build_secrets(options.secret or (), environ)),

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal, TextIO
 
+from shipwheel.engine.listen import run_and_listen
 from shipwheel.errors import BuildError, HostError, UsageError
 
 BuildEngine = Literal["docker", "buildx", "podman", "buildah"]
@@ -23,8 +24,26 @@ _OLDEST: Final = {"docker": (23, 0), "podman": (4, 0), "buildah": (1, 24)}
 _STAGE: Final = re.compile(r"(?im)^FROM\s+(?:--\S+\s+)*\S+\s+AS\s+(\S+)")
 # BuildKit's summary of the failed step, `#7 ERROR` before it, and the steps that Buildah announces.
 _FAILED: Final = re.compile(r"^ > \[(?P<step>[^\]]+)\] (?P<what>.*?):?$")
+# Where BuildKit saw the reason: "Dockerfile:12".
+_LINE: Final = re.compile(r"^(?P<place>[^\s:]*Dockerfile[^\s:]*:\d+)$")
 _STEP: Final = re.compile(r"^(?:\[\d+/\d+\] )?STEP \d+/\d+: (?P<what>.*)$")
 _HINTS: Final = (
+    (
+        re.compile(r"no builder .* found"),
+        "`docker buildx ls` lists the builders, `docker buildx create` makes one",
+    ),
+    (
+        re.compile(r"use `docker --context=(?P<name>\S+) buildx`"),
+        "that is a context: DOCKER_CONTEXT={name}, without --builder",
+    ),
+    (
+        re.compile(r"not supported for the docker driver|Docker container driver"),
+        "another builder can: `docker buildx create`, then --builder NAME; or turn containerd's image store on",
+    ),
+    (
+        re.compile(r"exec format error"),
+        "a program of another platform: Debian's qemu-user-static emulates it, a --builder of that platform runs it",
+    ),
     (re.compile(r"secret .*not found|stat .*: no such file"), "the secret's file has to be there"),
     (re.compile(r"no space left on device"), "`docker system prune` makes room"),
     (
@@ -56,6 +75,7 @@ class EngineBuild:
     push: bool = False
     cache_from: Sequence[str] = ()
     cache_to: Sequence[str] = ()
+    no_cache: bool = False
     builder: str | None = None
     epoch: int | None = None
     secrets: Mapping[str, Path] = field(default_factory=dict)
@@ -81,8 +101,14 @@ def build_commands(engine: BuildEngine, build: EngineBuild, program: str) -> lis
     words += [word for tag in build.tags for word in ("--tag", tag)]
     if build.platforms:
         words += ["--platform", ",".join(build.platforms)]
-    words += [word for value in build.cache_from for word in ("--cache-from", value)]
-    words += [word for value in build.cache_to for word in ("--cache-to", value)]
+    cache_from, cache_to = build.cache_from, build.cache_to
+    if engine in ("podman", "buildah"):
+        cache_from = [_cache_repository(value, engine, "--cache-from") for value in cache_from]
+        cache_to = [_cache_repository(value, engine, "--cache-to") for value in cache_to]
+    words += [word for value in cache_from for word in ("--cache-from", value)]
+    words += [word for value in cache_to for word in ("--cache-to", value)]
+    if build.no_cache:
+        words.append("--no-cache")
     words += [
         word for name, path in sorted(build.secrets.items()) for word in ("--secret", f"id={name},src={path}")
     ]
@@ -114,11 +140,28 @@ def build_commands(engine: BuildEngine, build: EngineBuild, program: str) -> lis
     return commands
 
 
+def _cache_repository(value: str, engine: BuildEngine, place: str) -> str:
+    """Return the repository that BuildKit's `type=registry,ref=…` names: Buildah knows no other cache."""
+    if "=" not in value:
+        return value
+    fields = dict(part.partition("=")[::2] for part in value.split(","))
+    if fields.get("type") != "registry" or not fields.get("ref"):
+        hint = "type=registry,ref=REPOSITORY, or --engine buildx"
+        message = f"{engine} keeps caches in registries alone, not in {value}"
+        raise UsageError("engine-option", message, place=place, hint=hint)
+    # Buildah gives each step a tag of its own there.
+    folder, slash, name = fields["ref"].rpartition("/")
+    return f"{folder}{slash}{name.partition(':')[0]}"
+
+
 def _buildkit(build: EngineBuild, start: list[str], words: list[str]) -> list[str]:
     if build.builder is not None:
         words = ["--builder", build.builder, *words]
     if build.epoch is not None:
         words += ["--build-arg", f"SOURCE_DATE_EPOCH={build.epoch}"]
+        if not any(word.startswith(("--provenance", "--attest")) for word in build.extra):
+            # It has the time of day, and would give the same image another digest each time.
+            words.append("--provenance=false")
     if build.push and build.epoch is not None:
         names = ",".join(build.tags)
         words += ["--output", f'type=image,"name={names}",push=true,rewrite-timestamp=true']
@@ -194,40 +237,9 @@ def run_build(
     """
     stream = sys.stderr if stream is None else stream
     for command in commands:
-        if stream.isatty():
-            # The engine draws on the terminal itself, and ends with the failing step.
-            done = subprocess.run(command, env=dict(environ), stdout=stream, stderr=stream, check=False)
-            code = done.returncode
-            said: list[str] = []
-        else:
-            code, said = _run_and_listen(command, environ, stream)
+        code, said = run_and_listen(command, environ, stream)
         if code != 0:
             raise _failure(command, code, said)
-
-
-def _run_and_listen(
-    command: Sequence[str], environ: Mapping[str, str], stream: TextIO
-) -> tuple[int, list[str]]:
-    said: list[str] = []
-    with subprocess.Popen(
-        command,
-        env=dict(environ),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-    ) as process:
-        assert process.stdout is not None  # noqa: S101 - it is a pipe, three lines above
-        try:
-            for line in process.stdout:
-                stream.write(line)
-                stream.flush()
-                said.append(line.rstrip("\n"))
-        except BaseException:
-            # Whoever interrupts us has not reached the engine, which would build on.
-            process.terminate()
-            raise
-    return process.returncode, said
 
 
 def _failure(command: Sequence[str], code: int, said: Sequence[str]) -> BuildError:
@@ -239,13 +251,14 @@ def _failure(command: Sequence[str], code: int, said: Sequence[str]) -> BuildErr
         if found := _STEP.match(line):
             step = found["what"]
     text = "\n".join(said[-200:])
-    hint = next((way_out for pattern, way_out in _HINTS if pattern.search(text)), None)
+    hints = ((pattern.search(text), way_out) for pattern, way_out in _HINTS)
+    hint = next((way_out.format(**found.groupdict()) for found, way_out in hints if found), None)
     if "push" in command[1:2]:
         step = f"push {command[-1]}"
     return BuildError(
         "dockerfile-build",
         f"{Path(command[0]).name} ended with {code}" + (f" in the step {_shortened(step)}" if step else ""),
-        place="Dockerfile",
+        place=next((found["place"] for found in map(_LINE.match, said) if found), "Dockerfile"),
         hint=hint or "what it said stands above",
     )
 

@@ -60,6 +60,7 @@ def poetry_project(
     groups: Mapping[str, Sequence[str]] | None = None,
     style: Style = "project",
     name: str = "app",
+    module: str | None = None,
     version: str = "1.0.0",
     requires_python: str = ">=3.11,<4",
     scripts: Mapping[str, str] | None = None,
@@ -76,9 +77,11 @@ def poetry_project(
     `wheels` (several of one name and version are one package with several files). `index`, where
     given, is written as the packages' source. `files` are further files, or other contents for those
     written. `extra` is put at the end of pyproject.toml, as a `[tool.shipwheel]` table. The in-tree
-    back-end needs no network. Raises KeyError for a requirement that no wheel is there for.
+    back-end needs no network. `module` is the folder with the code, where its name is not the
+    project's. Raises KeyError for a requirement that no wheel is there for.
     """
-    module = name.replace("-", "_")
+    packed = "name" if module is None else repr(module)
+    module = module or name.replace("-", "_")
     scripts = {name: f"{module}:main"} if scripts is None and package_mode else (scripts or {})
     pyproject = "\n".join(
         [
@@ -113,7 +116,7 @@ def poetry_project(
         f"{module}/__main__.py": f"from {module} import main\n\nmain()\n",
     }
     if package_mode and back_end == "in-tree":
-        contents["_back_end.py"] = _BACK_END
+        contents["_back_end.py"] = _BACK_END.replace("Path(name)", f"Path({packed})")
     if lock:
         wanted = {"main": dependencies, **(groups or {})}
         contents["poetry.lock"] = poetry_lock(

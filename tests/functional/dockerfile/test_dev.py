@@ -54,10 +54,11 @@ def test_work_in_the_container(road: Road, project: Path) -> None:
 
 def test_builder_and_app_are_never_started(road: Road, project: Path) -> None:
     assert dev(road, project, "up").returncode == 0
+    name = f"working-{road.token}"
     listed = road.engine.docker(
-        "ps", "--filter", "label=com.docker.compose.project=app", "--format", "{{.Names}}"
+        "ps", "--all", "--filter", f"label=com.docker.compose.project={name}", "--format", "{{.Names}}"
     )
-    assert listed.split() == ["app-app-dev-1"]
+    assert listed.split() == [f"{name}-app-dev-1"]
 
 
 def test_the_environment_follows_the_lock_although_its_volume_is_old(road: Road, project: Path) -> None:

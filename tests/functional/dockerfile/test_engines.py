@@ -52,7 +52,7 @@ def test_the_app_is_built(engine: Literal["buildah", "podman"], road: Road, stor
     done = road.run("build", "--quiet", "--engine", engine, root, "--", *BUILD, environ=store)
     assert done.returncode == 0, done.stderr[-3000:]
     image = done.stdout.strip()
-    assert image == "localhost/app:1.0.0"
+    assert image == f"localhost/by-{engine}-{road.token}:1.0.0"
     environ = {**road.engine.environ, **store}
     if engine == "podman":
         command = [program, "run", "--rm", *RUN, image]

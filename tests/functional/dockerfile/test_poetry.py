@@ -56,7 +56,7 @@ def test_the_app_runs_and_holds_what_runs_it_and_nothing_else(road: Road, app: s
 
 
 def test_process_one_is_told_to_stop(road: Road, app: str) -> None:
-    name = "shipwheel-test-sigterm"
+    name = f"sigterm-{road.token}"
     road.engine.docker("run", "--detach", "--name", name, app, "wait")
     try:
         deadline = time.monotonic() + 60
@@ -196,7 +196,7 @@ def test_what_a_login_is_missing_for_is_said(road: Road) -> None:
     login = root / "login.env"
     login.write_text("NOTHING=1\n")
     done = road.run(
-        *("build", "--frozen", "--quiet", "--engine", "docker", "--no-cache", root),
+        *("build", "--frozen", "--quiet", "--engine", "docker", root),
         *("--secret", f"id=index,src={login}", "--", "--network=host", "--no-cache-filter", "app-pre"),
     )
     assert done.returncode == 9

@@ -5,17 +5,17 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from pypi_simple import PYPI_SIMPLE_ENDPOINT
 
 from helpers.command import copy_example, uv
-from helpers.road import Road
+from helpers.road import MIRROR, PLUGIN, Road
 from shipwheel.testing.projects import content_hash
 
 pytestmark = [pytest.mark.engine, pytest.mark.network, pytest.mark.xdist_group("engine")]
 
-# For indexes without the JSON interface that Poetry asks, as a company's mirror is.
-MIRROR = {"POETRY_PYPI_MIRROR_URL": PYPI_SIMPLE_ENDPOINT}
-PLUGIN = '[tool.shipwheel.dockerfile]\nplugins = ["poetry-plugin-pypi-mirror"]\n'
+
+def example(name: str, road: Road) -> Path:
+    """Copy an example to where no project of the road's own lies."""
+    return copy_example(name, road.folder / "examples")
 
 
 def on_base(project: Path, road: Road, more: str = "") -> Path:
@@ -26,15 +26,8 @@ def on_base(project: Path, road: Road, more: str = "") -> Path:
 
 def build(road: Road, project: Path, target: str = "app") -> str:
     words = (
-        "build",
-        "--quiet",
-        "--engine",
-        "docker",
-        "--target",
-        target,
-        str(project),
-        "--",
-        "--network=host",
+        *("build", "--quiet", "--engine", "docker", "--target", target),
+        *("--tag", f"{project.name}-{road.token}:1", project, "--", "--network=host"),
     )
     done = road.run(*words, environ=MIRROR)
     assert done.returncode == 0, done.stderr[-4000:]
@@ -42,7 +35,7 @@ def build(road: Road, project: Path, target: str = "app") -> str:
 
 
 def test_a_package_of_the_projects_own_is_a_wheel_beside_the_service(road: Road) -> None:
-    root = copy_example("monorepo", road.folder) / "services/greeter"
+    root = example("monorepo", road) / "services/greeter"
     image = build(road, on_base(root, road, PLUGIN))
     assert road.engine.docker("run", "--rm", image, "Ada") == "Hello Ada, you have 3 letters.\n"
     # In memory: nothing was written beside the lock.
@@ -50,7 +43,7 @@ def test_a_package_of_the_projects_own_is_a_wheel_beside_the_service(road: Road)
 
 
 def test_an_application_that_is_no_package_is_copied(road: Road) -> None:
-    root = on_base(copy_example("legacy", road.folder), road, PLUGIN)
+    root = on_base(example("legacy", road), road, PLUGIN)
     image = build(road, root)
     assert "3         9" in road.engine.docker("run", "--rm", image, "--rows", "3")
     listed = road.inside(image, "-lR", "/app", entrypoint="ls")
@@ -71,17 +64,17 @@ def test_poetry_1_installs_its_own_locks(road: Road) -> None:
 
 
 def test_pdm_installs_from_its_lock(road: Road) -> None:
-    image = build(road, on_base(copy_example("pdm", road.folder), road))
+    image = build(road, on_base(example("pdm", road), road))
     assert road.engine.docker("run", "--rm", image, "--days", "2").count("weekday") == 2
 
 
 def test_pip_installs_hashed_requirements(road: Road) -> None:
-    image = build(road, on_base(copy_example("pip-tools", road.folder), road))
+    image = build(road, on_base(example("pip-tools", road), road))
     assert road.inside(image, "-c", "import quotes.app; print(quotes.app.__name__)") == "quotes.app\n"
 
 
 def test_a_member_of_a_uv_workspace_brings_its_sister_and_a_bump_touches_no_dependency(road: Road) -> None:
-    root = copy_example("uv-workspace", road.folder)
+    root = example("uv-workspace", road)
     uv("lock", "--quiet", "--project", root)
     member = on_base(root / "packages/api", road)
     image = build(road, member)
@@ -95,7 +88,7 @@ def test_a_member_of_a_uv_workspace_brings_its_sister_and_a_bump_touches_no_depe
 
 
 def test_a_service_with_a_database_answers_and_its_suite_runs(road: Road) -> None:
-    root = on_base(copy_example("shop", road.folder), road, PLUGIN)
+    root = on_base(example("shop", road), road, PLUGIN)
     image = build(road, root)
     program = (
         "from fastapi.testclient import TestClient; from shop.main import app\n"
