@@ -1,9 +1,13 @@
 """What engines are told to build a Dockerfile, and what is made of their failures."""
 
+import fcntl
 import io
 import os
 import stat
+import struct
 import sys
+import termios
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -84,6 +88,32 @@ def test_podman_and_buildah_push_afterwards(engine: BuildEngine) -> None:
     assert second == [engine, "push", "r.example/a:1"]
 
 
+@pytest.mark.parametrize("engine", ["podman", "buildah"])
+def test_buildkits_words_for_a_registry_cache_are_understood(engine: BuildEngine) -> None:
+    """Buildah's caches are repositories, where it gives each step a tag."""
+    build = replace(
+        BUILD, cache_to=["type=registry,ref=r.example:5000/a/cache:app,mode=max"], cache_from=["r.example/b"]
+    )
+    (command,) = build_commands(engine, build, engine)
+    assert command[command.index("--cache-to") + 1] == "r.example:5000/a/cache"
+    assert command[command.index("--cache-from") + 1] == "r.example/b"
+    with pytest.raises(UsageError, match="engine-option"):
+        build_commands(engine, replace(BUILD, cache_to=["type=local,dest=x"]), engine)
+
+
+@pytest.mark.parametrize("engine", ["docker", "podman"])
+def test_without_the_cache_is_said_to_the_engine(engine: BuildEngine) -> None:
+    (command,) = build_commands(engine, replace(BUILD, no_cache=True), engine)
+    assert "--no-cache" in command
+
+
+def test_a_date_leaves_out_the_provenance_unless_it_is_asked_for() -> None:
+    (command,) = build_commands("buildx", replace(BUILD, epoch=5), "docker")
+    assert "--provenance=false" in command
+    (command,) = build_commands("buildx", replace(BUILD, epoch=5, extra=["--provenance=mode=max"]), "docker")
+    assert "--provenance=false" not in command
+
+
 def test_podman_has_no_builders() -> None:
     build = EngineBuild(dockerfile=Path("D"), context=Path(), target="app", tags=[], builder="x")
     with pytest.raises(UsageError, match="engine-option"):
@@ -134,6 +164,37 @@ def test_progress_passes_through_and_the_failing_step_is_named(tmp_path: Path) -
     assert "#7 ERROR" in stream.getvalue()
 
 
+def test_on_a_terminal_the_engine_draws_and_its_failing_step_is_named_too(tmp_path: Path) -> None:
+    # Colours, lines drawn over each other, and the summary at the end.
+    said = "\\x1b[34m[+] Building\\x1b[0m\\x1b[1A\\r\\n > [app 2/3] RUN false:\\n------\\nDockerfile:12\\n------\\n"
+    script = (
+        "import os\nassert sys.stdout.isatty() and sys.stderr.isatty()\n"
+        f"sys.stderr.write('{said}' + str(os.get_terminal_size(2)))\nsys.exit(1)"
+    )
+    environ = program(tmp_path, "docker", script)
+    ours, theirs = os.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 33, 111, 0, 0))
+    with open(theirs, "w") as stream, pytest.raises(BuildError) as raised:  # noqa: PTH123 - a descriptor
+        run_build([[str(tmp_path / "docker"), "buildx", "build"]], environ, stream)
+    shown = os.read(ours, 1 << 16)
+    os.close(ours)
+    assert "docker ended with 1 in the step app 2/3: RUN false" in str(raised.value)
+    assert "--> Dockerfile:12" in str(raised.value)
+    assert b"\x1b[34m[+] Building" in shown
+    assert b"columns=111, lines=33" in shown
+
+
+def test_what_goes_on_after_the_engine_on_its_terminal_is_not_waited_for(tmp_path: Path) -> None:
+    wait = f"while [ ! -e {tmp_path}/go ]; do /bin/sleep 0.1; done"
+    script = f"import subprocess\nsubprocess.Popen(['/bin/sh', '-c', '{wait}'])\nprint('done')"
+    environ = program(tmp_path, "docker", script)
+    ours, theirs = os.openpty()
+    with open(theirs, "w") as stream:  # noqa: PTH123 - a descriptor
+        run_build([[str(tmp_path / "docker")]], environ, stream)
+    (tmp_path / "go").touch()
+    os.close(ours)
+
+
 def test_buildahs_failing_step_is_its_last(tmp_path: Path) -> None:
     said = "[1/2] STEP 1/2: FROM x\\n[1/2] STEP 2/2: RUN false\\nError: exit status 1"
     environ = program(tmp_path, "buildah", f"print('{said}')\nsys.exit(1)")
@@ -152,6 +213,10 @@ def test_buildahs_failing_step_is_its_last(tmp_path: Path) -> None:
             "lock the project again",
         ),
         ("no space left on device", "docker system prune"),
+        ('no builder "x" found', "docker buildx ls"),
+        ("use `docker --context=far buildx` to switch", "DOCKER_CONTEXT=far"),
+        ("Cache export is not supported for the docker driver.", "--builder NAME"),
+        ("exec /bin/sh: exec format error", "qemu-user-static"),
     ],
 )
 def test_a_known_reason_has_its_way_out(said: str, way_out: str, tmp_path: Path) -> None:
