@@ -5,19 +5,23 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
+import json
 import tarfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import date
 from typing import Any
 
 from helpers.bases import elf
 from shipwheel.oci.layer import LayerWriter
 from shipwheel.oci.model import BytesBlob, Descriptor, Digest, Image, Layer, Platform, RunConfig
+from shipwheel.oci.read import LoadedImage
 from shipwheel.oci.tar import Entry
 from shipwheel.project.settings import CheckSettings
 from shipwheel.verify.check import Question, check_image
 from shipwheel.verify.model import Finding, Report
 
+TODAY = date(2026, 11, 22)
 AMD64 = Platform(os="linux", architecture="amd64")
 SITE = "app/.venv/lib/python3.13/site-packages"
 PASSWD = b"root:x:0:0:root:/root:/usr/sbin/nologin\nnonroot:x:65532:65532::/home/nonroot:/usr/sbin/nologin\n"
@@ -86,6 +90,7 @@ def compiled(path: str, header: bytes = HASHED_PYC) -> dict[str, bytes]:
 BASE: dict[str, bytes | tuple[Entry, bytes]] = {
     "etc/passwd": PASSWD,
     "etc/group": b"root:x:0:\nnonroot:x:65532:\n",
+    "etc/os-release": b'ID=debian\nVERSION_ID="13"\n',
     "etc/ssl/certs/ca-certificates.crt": b"certificates",
     "usr/share/zoneinfo/Europe/Berlin": b"TZif2",
     "usr/bin/python3.13": program(),
@@ -141,6 +146,17 @@ def with_history(line: str) -> Image:
     return with_files({"srv/text": b"text"}, created_by=line)
 
 
+def with_health(image: Image, test: Sequence[str]) -> LoadedImage:
+    """Return the image as Docker would have written it, with a health check."""
+    config = json.loads(image.config_blob().data)
+    config["config"]["Healthcheck"] = {"Test": list(test)}
+    data = json.dumps(config).encode()
+    descriptor = Descriptor(media_type="application/json", digest=Digest.of(data), size=len(data))
+    return LoadedImage(
+        image=image, descriptor=descriptor, manifest=b"{}", config_descriptor=descriptor, config=data
+    )
+
+
 def foreign_layer(members: Sequence[tuple[tarfile.TarInfo, bytes]]) -> Layer:
     """Return an uncompressed layer that another program could have written."""
     buffer = io.BytesIO()
@@ -155,9 +171,9 @@ def foreign_layer(members: Sequence[tuple[tarfile.TarInfo, bytes]]) -> Layer:
     return Layer(descriptor=descriptor, diff_id=digest, blob=BytesBlob(data))
 
 
-def check(image: Image, **more: Any) -> Report:
+def check(image: Image | LoadedImage, **more: Any) -> Report:
     """Return the report on `image`."""
-    return check_image(Question(image=image, name="zoo", **more))
+    return check_image(Question(image=image, name="zoo", **{"today": TODAY, **more}))
 
 
 def codes(image: Image, *, settings: CheckSettings | None = None) -> list[str]:

@@ -15,6 +15,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -63,9 +64,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the project that an IMAGE was made from: its lock and settings are used",
     )
     parser.add_argument(
-        "--scan", action="store_true", help="ask trivy or grype, where installed, for known vulnerabilities"
+        "--scan",
+        action="store_true",
+        help="ask trivy, grype or osv-scanner, where installed, for known vulnerabilities",
+    )
+    parser.add_argument(
+        "--offline-scan", action="store_true", help="ask them without network, by the databases they have"
     )
     parser.add_argument("--dockerfile", metavar="FILE", help="the Dockerfile of an IMAGE, to look at too")
+    parser.add_argument(
+        "--compose", metavar="FILE", help="the compose file that runs the image (default: the project's)"
+    )
+    parser.add_argument(
+        "--dev", metavar="IMAGE", help="the project's image for development, to compare with production"
+    )
     parser.add_argument("--format", choices=FORMATS, default="text", help="of the report (default: text)")
     # Not `output`, by which `make_request` means the image.
     parser.add_argument("--output", "-o", dest="report_file", metavar="FILE", help="write the report there")
@@ -119,7 +131,11 @@ def run(options: argparse.Namespace) -> int:
         lock, problem = _lock(project)
         if problem is not None and _is_project(options.target):
             raise LockError.of([problem])
-        with _open(options, project, progress) as target, _layout(options, target.image) as layout:
+        with (
+            _open(options, project, progress) as target,
+            _layout(options, target.image) as layout,
+            _dev(options, progress) as dev,
+        ):
             report = check_image(
                 Question(
                     image=target.image,
@@ -130,7 +146,11 @@ def run(options: argparse.Namespace) -> int:
                     settings=settings,
                     again=target.again,
                     layout=layout,
+                    offline=options.offline_scan,
                     dockerfile=_dockerfile(options),
+                    compose=_compose(options, project),
+                    dev=dev,
+                    today=datetime.now(UTC).date(),
                     environ=dict(os.environ),
                     machine=_machine(options, target.image, progress),
                     only=frozenset(word for words in options.only for word in words.split(",") if word),
@@ -192,7 +212,7 @@ def _project(options: argparse.Namespace) -> Project | None:
 @contextmanager
 def _layout(options: argparse.Namespace, image: Image | LoadedImage) -> Iterator[Path | None]:
     """Yield a folder with the image for scanners, where they are asked."""
-    if not options.scan:
+    if not options.scan and not options.offline_scan:
         yield None
         return
     from shipwheel.oci.layout import write_layout
@@ -209,6 +229,33 @@ def _dockerfile(options: argparse.Namespace) -> Path | None:
     if not path.is_file():
         raise UsageError("no-dockerfile", "there is no such file", place=str(path))
     return path
+
+
+def _compose(options: argparse.Namespace, project: Project | None) -> Path | None:
+    """Return the compose file: the one that is named, or the project's."""
+    if options.compose is not None:
+        path = Path(options.compose)
+        if not path.is_file():
+            raise UsageError("no-compose-file", "there is no such file", place=str(path))
+        return path
+    if project is None:
+        return None
+    from shipwheel.verify.composefile.check import find_compose
+
+    return find_compose(project.root)
+
+
+@contextmanager
+def _dev(options: argparse.Namespace, progress: Progress) -> Iterator[Image | LoadedImage | None]:
+    """Yield the image for development, opened where it is."""
+    if options.dev is None:
+        yield None
+        return
+    from shipwheel.images import Opener, open_image
+
+    opener = Opener(registry=lambda: _registry(options, progress), environ=dict(os.environ))
+    with open_image(options.dev, opener) as opened:
+        yield opened.image_for(_platform(options.platform), default=default_platform())
 
 
 def _lock(project: Project | None) -> tuple[Lock | None, Problem | None]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import date
 from pathlib import Path
 from typing import Final
 
@@ -17,8 +18,24 @@ from shipwheel.oci.model import Image
 from shipwheel.oci.read import LoadedImage
 from shipwheel.project.model import Project
 from shipwheel.project.settings import CheckSettings, IgnoreSettings
-from shipwheel.verify import dockerfile, fast, flexible, linters, live, rebuild, scanners, small, stable
+from shipwheel.verify import (
+    dockerfile,
+    fast,
+    flexible,
+    lifetimes,
+    linters,
+    live,
+    rebuild,
+    sameness,
+    scanners,
+    small,
+    stable,
+    starting,
+)
+from shipwheel.verify.composefile import check as composefile
 from shipwheel.verify.evidence import CHECK_LIMITS, collect
+from shipwheel.verify.gather import merge, with_lines
+from shipwheel.verify.health import image_health_check
 from shipwheel.verify.installed import Installed, find_installed
 from shipwheel.verify.model import (
     PROMISES,
@@ -31,35 +48,31 @@ from shipwheel.verify.model import (
     Result,
     Rule,
 )
+from shipwheel.verify.recipe.lines import layer_lines
 from shipwheel.verify.secure import leaks, packages, programs, user
-from shipwheel.verify.subject import Subject, matches
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Chapter:
-    """Rules and the function that asks them."""
-
-    rules: Sequence[Rule]
-    check: Callable[[Subject], Iterator[Result]]
-
+from shipwheel.verify.subject import Chapter, Subject, matches
 
 CHAPTERS: Final = (
-    Chapter(rules=user.RULES, check=user.check),
-    Chapter(rules=programs.RULES, check=programs.check),
-    Chapter(rules=leaks.RULES, check=leaks.check),
-    Chapter(rules=packages.RULES, check=packages.check),
-    Chapter(rules=small.RULES, check=small.check),
+    *user.CHAPTERS,
+    *programs.CHAPTERS,
+    *leaks.CHAPTERS,
+    *packages.CHAPTERS,
+    *small.CHAPTERS,
     Chapter(rules=fast.RULES, check=fast.check),
-    Chapter(rules=flexible.RULES, check=flexible.check),
-    Chapter(rules=stable.RULES, check=stable.check),
+    *flexible.CHAPTERS,
+    *starting.CHAPTERS,
+    *stable.CHAPTERS,
 )
 # Every rule, by promise and then as the modules have them.
 RULES: Final = tuple(
     sorted(
         (
             *(rule for chapter in CHAPTERS for rule in chapter.rules),
+            *lifetimes.RULES,
+            *sameness.RULES,
             *live.RULES,
             *dockerfile.RULES,
+            *composefile.RULES,
             *linters.RULES,
             *rebuild.RULES,
             *scanners.RULES,
@@ -75,7 +88,10 @@ class Question:
 
     `project` and `lock` make more rules possible, and so does `machine`, which runs the image; without
     them those rules are reported as not checked. `lock_problem` says why a project has no lock.
-    `layout` is a folder with the image for a scanner; `again` is the image built once more, from nothing. `dockerfile` is looked at too, with the linters on the PATH of `environ`.
+    `layout` is a folder with the image for a scanner, told to stay `offline` or not; `again` is the image
+    built once more, from nothing, and `dev` the project's image for development. `dockerfile` and `compose`
+    are files to look at too, the first with the linters on the PATH of `environ`. `today` tells what gets
+    no security fixes any more.
     """
 
     image: Image | LoadedImage
@@ -89,7 +105,11 @@ class Question:
     machine: live.Machine | None = None
     again: Image | None = None
     dockerfile: Path | None = None
+    compose: Path | None = None
+    dev: Image | LoadedImage | None = None
+    today: date | None = None
     layout: Path | None = None
+    offline: bool = False
     environ: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -101,11 +121,8 @@ def check_image(question: Question) -> Report:
     """
     _check_codes(question)
     subject = make_subject(question)
-    results = [result for chapter in CHAPTERS for result in chapter.check(subject)]
-    results += live.check(subject, question.machine)
-    results += rebuild.check(subject, question.again)
-    results += _check_dockerfile(question)
-    results += scanners.check(question.layout, question.environ)
+    lines = _lines(question, subject)
+    results = merge(with_lines(_results(question, subject), str(question.dockerfile), lines))
     if question.only:
         results = [result for result in results if result.rule.code in question.only]
     findings: list[Finding] = []
@@ -134,7 +151,10 @@ def check_image(question: Question) -> Report:
             for rule in RULES
             if rule.code not in spoken and (not question.only or rule.code in question.only)
         ),
-        layers=tuple(replace(layer, created_by=printable(layer.created_by)) for layer in layers),
+        layers=tuple(
+            replace(layer, created_by=printable(layer.created_by), made_by=_made_by(question, lines, number))
+            for number, layer in enumerate(layers)
+        ),
         packages=tuple(
             replace(package, name=printable(package.name), version=printable(package.version))
             for package in small.summarize_packages(subject)
@@ -145,16 +165,73 @@ def check_image(question: Question) -> Report:
     )
 
 
+def _results(question: Question, subject: Subject) -> list[Result]:
+    """Ask the rules that are wanted, and do nothing for the others."""
+
+    def asked(rules: Sequence[Rule]) -> bool:
+        return not question.only or any(rule.code in question.only for rule in rules)
+
+    results = [result for chapter in CHAPTERS if asked(chapter.rules) for result in chapter.check(subject)]
+    if asked(lifetimes.RULES):
+        results += lifetimes.check(subject, question.today)
+    if asked(sameness.RULES):
+        results += sameness.check(subject, question.dev)
+    if asked(live.RULES):
+        results += live.check(subject, question.machine)
+    if asked(rebuild.RULES):
+        results += rebuild.check(subject, question.again)
+    # They share rules with the image's chapters, which are about the image.
+    results += _check_dockerfile(question)
+    if asked(linters.RULES):
+        results += linters.check(question.dockerfile, question.environ)
+    if asked(composefile.RULES):
+        results += composefile.check(subject, question.compose)
+    if asked(scanners.RULES):
+        results += scanners.check(question.layout, question.environ, offline=question.offline)
+    return results
+
+
 def _check_dockerfile(question: Question) -> Iterator[Result]:
-    path = question.dockerfile
-    text = None if path is None else path.read_bytes().decode("utf-8", "replace")
-    yield from dockerfile.check(None if path is None else str(path), text)
-    yield from linters.check(path, question.environ)
+    path, project = question.dockerfile, question.project
+    ignored = None
+    if path is not None:
+        names = (path.with_name(".dockerignore"), path.with_name(f"{path.name}.dockerignore"))
+        ignored = any(name.is_file() for name in names)
+    yield from dockerfile.check(
+        None if path is None else str(path),
+        None if path is None else path.read_bytes().decode("utf-8", "replace"),
+        today=question.today,
+        ignored=ignored,
+        groups=None if project is None or question.lock is None else known_groups(question.lock),
+    )
+
+
+def known_groups(lock: Lock) -> frozenset[str]:
+    """Return the names of all groups and extras that can be asked for."""
+    return frozenset(
+        str(name)
+        for root in lock.roots
+        for name in (*root.groups, *root.extras, *root.aliases, *root.defaults)
+        if name
+    )
+
+
+def _lines(question: Question, subject: Subject) -> Mapping[int, int]:
+    """Return for layers the line of the Dockerfile that made them."""
+    if question.dockerfile is None:
+        return {}
+    text = question.dockerfile.read_bytes().decode("utf-8", "replace")
+    return layer_lines(text, subject.evidence.history)
+
+
+def _made_by(question: Question, lines: Mapping[int, int], layer: int) -> str:
+    return printable(f"{question.dockerfile}:{lines[layer]}") if layer in lines else ""
 
 
 def make_subject(question: Question) -> Subject:
     """Return what the rules look at; reads every layer."""
-    evidence = collect(question.image, limits=question.limits)
+    searched = not question.only or any(rule.code in question.only for rule in leaks.RULES)
+    evidence = collect(question.image, limits=question.limits, look_for_secrets=searched)
     installed = find_installed(evidence)
     return Subject(
         name=question.name,
@@ -165,6 +242,7 @@ def make_subject(question: Question) -> Subject:
         lock_problem=question.lock_problem,
         max_size=question.settings.max_size,
         first_party=_first_party(question, installed),
+        health=image_health_check(question.image),
     )
 
 
@@ -237,6 +315,7 @@ def _printable_finding(finding: Finding) -> Finding:
                 path=printable(place.path),
                 detail=printable(place.detail),
                 package=None if place.package is None else printable(place.package),
+                made_by=printable(place.made_by),
             )
             for place in finding.places
         ),

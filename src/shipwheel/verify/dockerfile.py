@@ -7,10 +7,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from datetime import date
 from typing import Final
 
+from shipwheel.verify.lifetimes import base_faults
 from shipwheel.verify.model import Finding, NotChecked, Place, Result, Rule
+from shipwheel.verify.recipe import python, start
+from shipwheel.verify.recipe.parse import (
+    Instruction,
+    Stage,
+    expand,
+    parse_dockerfile,
+    production,
+    split_stages,
+)
 from shipwheel.verify.secrets import find_credentials, find_secrets
 from shipwheel.verify.stable import history_faults
 
@@ -54,7 +64,7 @@ ARGUMENT: Final = Rule(
     why="ARG and ENV are stored in the image's history or configuration, for everybody to read.",
     fix="RUN --mount=type=secret,id=NAME gives it to one command alone.",
 )
-RULES: Final = (BASE_TAG, COPY_FIRST, NO_CACHE, BUILD_TOOLS, ARGUMENT)
+RULES: Final = (BASE_TAG, COPY_FIRST, NO_CACHE, BUILD_TOOLS, ARGUMENT, *python.RULES, *start.RULES)
 
 _SECRET_NAME: Final = re.compile(
     r"(?:^|_)(?:PASSWORD|PASSWD|SECRET|SECRET_KEY|TOKEN|API_?KEY|ACCESS_KEY|PRIVATE_KEY|CREDENTIALS?)$",
@@ -71,89 +81,24 @@ _BUILD_TOOLS: Final = re.compile(
 _SYSTEM_INSTALL: Final = re.compile(
     r"\b(?:apt-get|apt|apk|dnf|microdnf|yum)\b.*\b(?:install|add)\b(?P<words>.*)"
 )
-_HEREDOC: Final = re.compile(r"<<-?\s*([\"']?)([A-Za-z_]\w*)\1")
-
 
 # Notes a broken rule with the line and what is there.
 Tell = Callable[[Rule, int, str], None]
 
 
-@dataclass(frozen=True, slots=True)
-class Instruction:
-    """One instruction: its word in capitals, the rest with lines joined, and its first line (from 1)."""
+def check(
+    path: str | None,
+    text: str | None,
+    *,
+    today: date | None = None,
+    ignored: bool | None = None,
+    groups: frozenset[str] | None = None,
+) -> Iterator[Result]:
+    """Yield what is wrong with the Dockerfile `text`; `path` names it in places. None: there is none.
 
-    word: str
-    text: str
-    line: int
-
-
-@dataclass(slots=True)
-class Stage:
-    """A build stage: its base, its name where it has one, and what follows FROM."""
-
-    base: str
-    name: str | None
-    line: int
-    instructions: list[Instruction] = field(default_factory=list)
-
-
-def parse_dockerfile(text: str) -> tuple[Instruction, ...]:
-    """Return the instructions (Dockerfile reference, "Format"): comments left out, lines joined, heredocs kept."""
-    lines = text.splitlines()
-    directive = re.match(r"\s*#\s*escape\s*=\s*([\\`])", text, re.IGNORECASE)
-    escape = directive[1] if directive else "\\"
-    found: list[Instruction] = []
-    number = 0
-    while number < len(lines):
-        start = number
-        parts: list[str] = []
-        while number < len(lines):
-            line = lines[number]
-            number += 1
-            if line.lstrip().startswith("#") or (parts and not line.strip()):
-                continue
-            stripped = line.rstrip()
-            parts.append(stripped.removesuffix(escape))
-            if not stripped.endswith(escape):
-                break
-        joined = " ".join(part.strip() for part in parts).strip()
-        for _, word in _HEREDOC.findall(joined) if joined.upper().startswith(("RUN", "COPY", "ADD")) else ():
-            while number < len(lines):
-                number += 1
-                if lines[number - 1].strip() == word:
-                    break
-                joined += "\n" + lines[number - 1]
-        word, _, rest = joined.partition(" ")
-        if word:
-            found.append(Instruction(word.upper(), rest.strip(), _first_line(lines, start)))
-    return tuple(found)
-
-
-def _first_line(lines: Sequence[str], start: int) -> int:
-    while start < len(lines) - 1 and (not lines[start].strip() or lines[start].lstrip().startswith("#")):
-        start += 1
-    return start + 1
-
-
-def split_stages(instructions: Sequence[Instruction]) -> tuple[list[Stage], dict[str, str]]:
-    """Return the stages, and the arguments before the first one with their defaults."""
-    stages: list[Stage] = []
-    arguments: dict[str, str] = {}
-    for item in instructions:
-        if item.word == "FROM":
-            words = [word for word in item.text.split() if not word.startswith("--")]
-            named = len(words) >= 3 and words[1].upper() == "AS"
-            stages.append(Stage(words[0] if words else "", words[2].lower() if named else None, item.line))
-        elif stages:
-            stages[-1].instructions.append(item)
-        elif item.word == "ARG":
-            name, _, value = item.text.partition("=")
-            arguments[name.strip()] = value.strip().strip("\"'")
-    return stages, arguments
-
-
-def check(path: str | None, text: str | None) -> Iterator[Result]:
-    """Yield what is wrong with the Dockerfile `text`; `path` names it in places. None: there is none."""
+    `today` tells what has ended, `ignored` whether a .dockerignore is beside it, `groups` which groups
+    and extras the project has; None where that is not known.
+    """
     if path is None or text is None:
         for rule in RULES:
             yield NotChecked(rule=rule, reason="no Dockerfile was given (--dockerfile)")
@@ -163,35 +108,40 @@ def check(path: str | None, text: str | None) -> Iterator[Result]:
         for rule in RULES:
             yield NotChecked(rule=rule, reason=f"{path} has no FROM")
         return
-    found: dict[str, tuple[Rule, list[Place]]] = {}
+    if ignored is None:
+        yield NotChecked(rule=start.NO_IGNORE, reason="the folder that is copied is not known")
+    if groups is None:
+        yield NotChecked(rule=start.UNKNOWN_GROUP, reason="no project with a lock was given (--project)")
+    found: dict[str, tuple[Rule, dict[Place, None]]] = {}
 
     def tell(rule: Rule, line: int, detail: str) -> None:
-        found.setdefault(rule.code, (rule, []))[1].append(Place(path=f"{path}:{line}", detail=detail))
+        found.setdefault(rule.code, (rule, {}))[1][Place(path=f"{path}:{line}", detail=detail)] = None
 
-    _bases(stages, arguments, tell)
+    recipe = python.Recipe(stages=stages, arguments=arguments, production=production(stages))
+    _bases(stages, arguments, today, tell)
     for stage in stages:
         _stage(stage, tell)
-    for item in stages[-1].instructions:
-        if item.word == "RUN":
-            for name in _build_tools(item.text):
-                tell(BUILD_TOOLS, item.line, name)
+    for item in recipe.production.instructions:
+        for name in _build_tools(item.text) if item.word == "RUN" else ():
+            tell(BUILD_TOOLS, item.line, name)
+    for told in (*python.check(recipe), *start.check(recipe, ignored=ignored, groups=groups)):
+        tell(*told)
     for rule, places in found.values():
         details = dict.fromkeys(place.detail for place in places)
-        yield Finding(rule=rule, message="; ".join(list(details)[:4]), places=places)
+        yield Finding(rule=rule, message="; ".join(list(details)[:4]), places=tuple(places))
 
 
-def _bases(stages: Sequence[Stage], arguments: dict[str, str], tell: Tell) -> None:
+def _bases(stages: Sequence[Stage], arguments: dict[str, str], today: date | None, tell: Tell) -> None:
     names: set[str] = set()
     for stage in stages:
-        base = re.sub(r"\$\{?(\w+)(?::?-([^}]*))?\}?", lambda match: _value(match, arguments), stage.base)
-        if base.lower() not in names | {"scratch"} and "@sha256:" not in base:
-            tell(BASE_TAG, stage.line, base)
+        base = expand(stage.base, arguments)
+        if base.lower() not in names | {"scratch"}:
+            if "@sha256:" not in base:
+                tell(BASE_TAG, stage.line, base)
+            for rule, detail in base_faults(base, today):
+                tell(rule, stage.line, f"{base}: {detail}")
         if stage.name is not None:
             names.add(stage.name)
-
-
-def _value(match: re.Match[str], arguments: dict[str, str]) -> str:
-    return arguments.get(match[1]) or match[2] or match[0]
 
 
 def _stage(stage: Stage, tell: Tell) -> None:

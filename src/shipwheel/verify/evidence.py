@@ -178,6 +178,7 @@ class _Collector:
     files: dict[int, int] = field(default_factory=dict)
     truncated: dict[str, None] = field(default_factory=dict)
     kept_bytes: int = 0
+    look_for_secrets: bool = True
 
     def visit(
         self, layer: int, ordinal: int, info: tarfile.TarInfo, content: Iterator[bytes | memoryview]
@@ -201,7 +202,7 @@ class _Collector:
             hasher.update(chunk)
             if not head:
                 head = bytes(chunk[:_HEAD])
-                binary = head.startswith(_BINARY)
+                binary = not self.look_for_secrets or head.startswith(_BINARY)
             if keep and kept_size < keep:
                 pieces.append(bytes(chunk[: keep - kept_size]))
                 kept_size += len(pieces[-1])
@@ -246,8 +247,12 @@ class _Collector:
         )
 
 
-def collect(image: Image | LoadedImage, *, limits: Limits = CHECK_LIMITS) -> Evidence:
+def collect(
+    image: Image | LoadedImage, *, limits: Limits = CHECK_LIMITS, look_for_secrets: bool = True
+) -> Evidence:
     """Read every layer of `image` to its end, checking them, and return what is known of it.
+
+    Looking for secrets takes most of the time; without, no file is searched.
 
     Raises ImageError `layer-too-large` for a layer that unpacks to 200 times its size (and more than
     2 GiB), and all that `oci.tree.read_tree` raises.
@@ -256,7 +261,7 @@ def collect(image: Image | LoadedImage, *, limits: Limits = CHECK_LIMITS) -> Evi
     config = image.config if isinstance(image, LoadedImage) else image.config_blob().data
     packed = sum(layer.descriptor.size for layer in plain.layers)
     limits = Limits(size=min(limits.size, max(_FREE_SIZE, packed * _MAX_RATIO)), entries=limits.entries)
-    collector = _Collector()
+    collector = _Collector(look_for_secrets=look_for_secrets)
     tree = read_tree(plain.layers, limits=limits, visit=collector.visit)
     visible = _visible(tree)
     numbers = range(len(plain.layers))

@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlsplit
 from shipwheel.oci.machine import machine_of
 from shipwheel.verify.installed import environment, find_program, search_path
 from shipwheel.verify.model import Finding, NotChecked, Place, Result, Rule
-from shipwheel.verify.subject import Subject, count
+from shipwheel.verify.subject import Chapter, Subject, count
 
 PLATFORM: Final = Rule(
     code="wrong-platform",
@@ -79,15 +79,6 @@ _BUNDLES: Final = (
 _ALWAYS: Final = re.compile(r"(?:C|POSIX)(?:\.utf-?8)?", re.IGNORECASE)
 # Code for other machines that packages bring on purpose: launchers for Windows are no ELF files; these are.
 _OTHER_MACHINES: Final = re.compile(r"(?:.*/)?(?:debugpy|test|tests|testdata|prebuilds)/.*")
-
-
-def check(subject: Subject) -> Iterator[Result]:
-    """Yield what keeps the image from running elsewhere."""
-    yield from _check_platform(subject)
-    yield from _check_paths(subject)
-    yield from _check_scripts(subject)
-    yield from _check_modes(subject)
-    yield from _check_system(subject)
 
 
 def _check_platform(subject: Subject) -> Iterator[Result]:
@@ -217,3 +208,13 @@ def _has_locale(subject: Subject, name: str) -> bool:
             "usr/share/i18n/locales/musl",
         )
     )
+
+
+# In the order of the report.
+CHAPTERS: Final = (
+    Chapter(rules=(PLATFORM,), check=_check_platform),
+    Chapter(rules=(HOST_PATH,), check=_check_paths),
+    Chapter(rules=(BROKEN_SCRIPT,), check=_check_scripts),
+    Chapter(rules=(UNREADABLE,), check=_check_modes),
+    Chapter(rules=(ZONES, CERTIFICATES, LOCALE), check=_check_system),
+)

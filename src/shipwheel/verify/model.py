@@ -35,7 +35,9 @@ class Place:
     """Where the evidence is.
 
     `path` is absolute in the image, or names a part of its configuration (`config.User`,
-    `history[3]`, `env.NAME`). `layer` counts from 0, the lowest. `size` is in bytes.
+    `history[3]`, `env.NAME`), or is a line of a Dockerfile or compose file (`compose.yaml:12`). `layer`
+    counts from 0, the lowest. `size` is in bytes. `made_by` is the line of the Dockerfile that made the
+    layer, as `Dockerfile:12`; empty where it is not known.
     """
 
     path: str
@@ -43,6 +45,7 @@ class Place:
     size: int | None = None
     package: str | None = None
     detail: str = ""
+    made_by: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +88,10 @@ class Ignored:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayerSummary:
-    """One layer: `size` as it is pulled, `unpacked` of all files in it, `wasted` of those nobody sees."""
+    """One layer: `size` as it is pulled, `unpacked` of all files in it, `wasted` of those nobody sees.
+
+    `made_by` is the line of the Dockerfile that made it, as `Dockerfile:12`; empty where it is not known.
+    """
 
     digest: str
     created_by: str
@@ -93,6 +99,7 @@ class LayerSummary:
     unpacked: int
     files: int
     wasted: int
+    made_by: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -132,6 +132,17 @@ _NO_PASSWORD: Final = re.compile(
     rb"\$|[{}<>*%]|^(?:pass(?:word|wd)?|secret|token|user(?:name)?|pwd|x{3,}|\.{3}|changeme)$", re.IGNORECASE
 )
 
+# A name of a variable whose value is a secret; `GPG_KEY` of Python's images is a public fingerprint.
+_SECRET_NAME: Final = re.compile(
+    r"(?:^|_)(?:PASSWORD|PASSWD|SECRET|SECRET_KEY|TOKEN|API_?KEY|ACCESS_KEY|PRIVATE_KEY|CREDENTIALS?|AUTH)(?:$|_(?!FILE$|PATH$|URL$|HOST$|NAME$|ID$|HEADER$|TYPE$|MODULE$|TTL$))",
+    re.IGNORECASE,
+)
+_NO_VALUE: Final = re.compile(
+    r"(?:|\d{1,6}|true|false|yes|no|none|null|/.*|\$.*|.*<.*>.*|.*\{.*\}.*|change-?me|secret|password|example.*|xxx+|\*+|your.*|"
+    r"disabled?|enabled?|auto|default|basic|bearer|unset|dummy|placeholder|not-?set|required)",
+    re.IGNORECASE | re.DOTALL,
+)
+
 
 def find_secrets(data: bytes) -> Iterator[Secret]:
     """Yield the secrets in `data`, each place once, by kind and then by where they stand."""
@@ -150,6 +161,11 @@ def find_credentials(data: bytes) -> Iterator[Secret]:
             user = match["user"].decode("utf-8", "replace")
             shown = f"//{user}:…@ ({len(password)} characters)"
             yield Secret(kind="address with a password", line=_line(data, match.start()), shown=shown)
+
+
+def is_secret_value(name: str, value: str) -> bool:
+    """Whether a variable with this name holds a secret: not a path, a reference or a placeholder."""
+    return bool(_SECRET_NAME.search(name)) and not _NO_VALUE.fullmatch(value)
 
 
 def _line(data: bytes, position: int) -> int:

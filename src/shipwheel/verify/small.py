@@ -19,7 +19,7 @@ from shipwheel.verify.model import (
     Result,
     Rule,
 )
-from shipwheel.verify.subject import WORTH_A_LINE, Subject, count, size_text, total
+from shipwheel.verify.subject import WORTH_A_LINE, Chapter, Subject, count, size_text, total
 
 HIDDEN: Final = Rule(
     code="hidden-bytes",
@@ -134,25 +134,6 @@ _KINDS: Final = (
     ("Python code", re.compile(r".*\.py")),
 )
 _DEVELOPMENT: Final = frozenset({"type stubs", "headers", "static libraries"})
-
-
-def check(subject: Subject) -> Iterator[Result]:
-    """Yield which bytes could go, each finding with how many it saves."""
-    yield from _check_hidden(subject)
-    yield from _check_duplicates(subject)
-    yield from _check_kinds(subject)
-    yield from _check_debug(subject)
-    yield from _check_build_only(subject)
-    if subject.max_size is None:
-        yield NotChecked(rule=BUDGET, reason="no max-size is set in [tool.shipwheel.check]")
-    elif subject.evidence.image.size > subject.max_size:
-        size = subject.evidence.image.size
-        yield Finding(
-            rule=BUDGET,
-            message=f"{size_text(size)}, and the budget is {size_text(subject.max_size)}",
-            places=[Place(path="manifest.layers", size=size)],
-            saves=size - subject.max_size,
-        )
 
 
 def kind_of(subject: Subject, path: str) -> str:
@@ -359,3 +340,27 @@ def _check_build_only(subject: Subject) -> Iterator[Result]:
         names = ", ".join(place.path.partition(":")[2] for place in places[:6])
         message = f"{size_text(saves)} in {count(len(places), 'package')}: {names}"
         yield Finding(rule=BUILD_ONLY, message=message, places=places, saves=saves)
+
+
+def _check_budget(subject: Subject) -> Iterator[Result]:
+    if subject.max_size is None:
+        yield NotChecked(rule=BUDGET, reason="no max-size is set in [tool.shipwheel.check]")
+    elif subject.evidence.image.size > subject.max_size:
+        size = subject.evidence.image.size
+        yield Finding(
+            rule=BUDGET,
+            message=f"{size_text(size)}, and the budget is {size_text(subject.max_size)}",
+            places=[Place(path="manifest.layers", size=size)],
+            saves=size - subject.max_size,
+        )
+
+
+# In the order of the report.
+CHAPTERS: Final = (
+    Chapter(rules=(HIDDEN,), check=_check_hidden),
+    Chapter(rules=(DUPLICATE,), check=_check_duplicates),
+    Chapter(rules=(CACHE, TESTS, DOCS, DEVELOPMENT), check=_check_kinds),
+    Chapter(rules=(DEBUG,), check=_check_debug),
+    Chapter(rules=(BUILD_ONLY,), check=_check_build_only),
+    Chapter(rules=(BUDGET,), check=_check_budget),
+)

@@ -10,7 +10,7 @@ from typing import Final
 from shipwheel.errors import LockError
 from shipwheel.locks.fresh import check_fresh
 from shipwheel.verify.model import Finding, NotChecked, Place, Result, Rule
-from shipwheel.verify.subject import Subject, count
+from shipwheel.verify.subject import Chapter, Subject, count
 
 UNPINNED_PYTHON: Final = Rule(
     code="unpinned-python-packages",
@@ -132,13 +132,6 @@ _WITH_WORD: Final = frozenset(
 )
 
 
-def check(subject: Subject) -> Iterator[Result]:
-    """Yield what would differ the next time."""
-    yield from _check_history(subject)
-    yield from _check_sources(subject)
-    yield from _check_lock(subject)
-
-
 def _check_history(subject: Subject) -> Iterator[Result]:
     entries = [entry for entry in subject.evidence.history if entry.created_by.strip()]
     if not entries:
@@ -173,6 +166,11 @@ def history_faults(line: str) -> Iterator[tuple[Rule, str]]:
 
 def _fault(program: str, rest: list[str]) -> Rule | None:
     verb = next((word for word in rest if not word.startswith("-")), "")
+    if (program, verb) in (("pipx", "install"), ("pipx", "inject")) or (
+        program == "uv" and rest[:2] == ["tool", "install"]
+    ):
+        packages = _arguments(rest[rest.index("inject" if verb == "inject" else "install") + 1 :])
+        return UNPINNED_PYTHON if any(not _PINNED.fullmatch(word) for word in packages) else None
     if re.fullmatch(r"pip[0-9.]*", program) and verb == "install":
         return UNPINNED_PYTHON if _is_loose(rest[rest.index("install") + 1 :]) else None
     if program in ("apt-get", "apt") and verb == "install":
@@ -277,3 +275,11 @@ def _check_lock(subject: Subject) -> Iterator[Result]:
         names = ", ".join(place.package or "" for place in places[:5])
         message = f"{count(len(places), 'package')}: {names}"
         yield Finding(rule=UNHASHED_LOCK, message=message, places=places)
+
+
+# In the order of the report.
+CHAPTERS: Final = (
+    Chapter(rules=_HISTORY_RULES, check=_check_history),
+    Chapter(rules=(LOOSE_SOURCE,), check=_check_sources),
+    Chapter(rules=(STALE_LOCK, UNHASHED_LOCK), check=_check_lock),
+)

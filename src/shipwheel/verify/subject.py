@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -13,8 +13,9 @@ from shipwheel.errors import Problem
 from shipwheel.locks.model import Lock
 from shipwheel.project.model import Project
 from shipwheel.verify.evidence import Evidence, FoundSecret
+from shipwheel.verify.health import HealthCheck
 from shipwheel.verify.installed import Installed
-from shipwheel.verify.model import Place
+from shipwheel.verify.model import Place, Result, Rule
 
 # Less than this is not worth a line in a report.
 WORTH_A_LINE: Final = 1_000_000
@@ -25,7 +26,7 @@ class Subject:
     """The image under check; `project` and `lock` where they are known. `name` is what the user called it.
 
     `lock_problem` says why a project has no lock. `max_size` is the budget in bytes, compressed. `first_party` are the distributions that are the
-    user's own.
+    user's own. `health` is the image's own health check.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Subject:
     lock_problem: Problem | None = None
     max_size: int | None = None
     first_party: frozenset[NormalizedName] = field(default_factory=frozenset)
+    health: HealthCheck | None = None
 
     @property
     def no_lock(self) -> str:
@@ -60,6 +62,14 @@ class Subject:
         """Whether the file that a secret was found in is seen in the end."""
         node = self.evidence.visible.get(secret.path)
         return node is not None and node.source == secret.source
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chapter:
+    """Rules that one function looks into; it is not called when none of them is asked for."""
+
+    rules: Sequence[Rule]
+    check: Callable[[Subject], Iterator[Result]]
 
 
 def count(number: int, one: str, many: str | None = None) -> str:

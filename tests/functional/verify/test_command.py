@@ -12,7 +12,7 @@ import pytest
 from helpers.command import shipwheel
 from helpers.registry import docker_registry
 from helpers.tools import require_tool
-from helpers.zoo import clean_image, program, with_config, with_files
+from helpers.zoo import clean_image, distribution, program, with_config, with_files
 from shipwheel.oci.archive import write_docker_archive
 from shipwheel.oci.layout import write_layout
 from shipwheel.oci.model import ImageIndex, Platform
@@ -154,7 +154,31 @@ def test_a_dockerfile_beside_the_image_is_looked_at_too(bad: Path, tmp_path: Pat
     }
     assert told == {
         "base-by-tag": "Dockerfile:1", "copy-before-install": "Dockerfile:2", "no-cache-mount": "Dockerfile:3",
-        "privilege-tool": "sudo", "shell": "sh",
+        "cache-left": "Dockerfile:3", "no-dockerignore": "Dockerfile:2", "no-health-check": "Dockerfile:1",
+        "runs-as-root": "Dockerfile:1", "privilege-tool": "sudo", "shell": "sh",
     }  # fmt: skip
     done = shipwheel("check", bad, "--dockerfile", tmp_path / "none")
     assert "error[no-dockerfile]" in done.stderr
+
+
+def test_a_compose_file_beside_the_image_is_looked_at_too(clean: Path, tmp_path: Path) -> None:
+    (tmp_path / "compose.yaml").write_text(
+        "services:\n  app:\n    build: .\n    volumes: ['.:/app']\n    privileged: true\n"
+    )
+    words = ("check", clean, "--format", "json", "--compose", tmp_path / "compose.yaml")
+    done = shipwheel(*words)
+    assert done.returncode == 1
+    assert {
+        finding["code"]: finding["places"][0]["path"].rpartition("/")[2]
+        for finding in json.loads(done.stdout)["findings"]
+    } == {"compose-privileged": "compose.yaml:5", "compose-venv-hidden": "compose.yaml:4"}
+    (tmp_path / "compose.yaml").write_text("services: [\n")
+    report = json.loads(shipwheel(*words).stdout)
+    assert any("compose.yaml:2: " in item["reason"] for item in report["not_checked"])
+    assert "error[no-compose-file]" in shipwheel("check", clean, "--compose", tmp_path / "none").stderr
+
+
+def test_an_image_for_development_is_compared(clean: Path, tmp_path: Path) -> None:
+    write_layout(tmp_path / "dev", with_files(distribution("tool", "1.0", {"tool.py": b""})))
+    report = json.loads(shipwheel("check", clean, "--dev", tmp_path / "dev", "--format", "json").stdout)
+    assert {"dev-differs", "dev-without-production"} <= {rule["code"] for rule in report["passed"]}

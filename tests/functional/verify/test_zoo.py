@@ -3,6 +3,8 @@
 import random
 import tarfile
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -24,13 +26,15 @@ from helpers.zoo import (
     program,
     with_config,
     with_files,
+    with_health,
     with_history,
 )
 from shipwheel.oci.model import Image
 from shipwheel.oci.tar import Entry
 from shipwheel.project.settings import CheckSettings, IgnoreSettings
-from shipwheel.verify import dockerfile, linters, live, rebuild, scanners
+from shipwheel.verify import dockerfile, linters, live, rebuild, sameness, scanners
 from shipwheel.verify.check import RULES
+from shipwheel.verify.composefile import check as composefile
 from shipwheel.verify.evidence import read_history
 
 # Put together here, so that no scanner takes this file for a leak.
@@ -200,12 +204,24 @@ ZOO: dict[str, Callable[[], Image]] = {
     "piped-to-shell": lambda: with_history("RUN curl -sSL https://files.example/install | sh"),
     "remote-add": lambda: with_history("ADD https://files.example/tool /srv/"),
     "loose-source": loose,
+    "starts-no-program": lambda: with_config(entrypoint=("python",), cmd=("--version",)),
+    "path-entry-missing": lambda: with_config(
+        env=(("PATH", "/opt/pipx/bin:/app/.venv/bin:/usr/bin:/bin"), ("LANG", "C.UTF-8"))
+    ),
+    "python-end-of-life": lambda: with_files(
+        {"opt/bin/python3.9": program(), "opt/lib/python3.9/os.py": b"import sys\n"}
+    ),
+    "system-end-of-life": lambda: with_files({"etc/os-release": b'ID=debian\nVERSION_ID="10"\n'}),
 }
 # What a file beside it makes possible; tested below and with a project.
 OUTSIDE = {
-    rule.code for rule in (*live.RULES, *dockerfile.RULES, *linters.RULES, *rebuild.RULES, *scanners.RULES)
+    rule.code
+    for module in (live, dockerfile, linters, rebuild, scanners, composefile, sameness)
+    for rule in module.RULES
 }
-ELSEWHERE = {"entry-through-shell", "over-budget", "not-in-lock", "stale-lock", "lock-without-hashes"}
+ELSEWHERE = {
+    "entry-through-shell", "over-budget", "not-in-lock", "stale-lock", "lock-without-hashes", "health-check-broken",
+}  # fmt: skip
 
 
 def test_a_clean_image_has_no_finding() -> None:
@@ -230,6 +246,103 @@ def test_an_entry_point_through_a_shell_is_told_beside_the_shell() -> None:
         layer({"bin/sh": program()}), config=with_config(entrypoint=("/bin/sh", "-c", "serve")).config
     )
     assert codes(image) == ["entry-through-shell", "shell"]
+
+
+@pytest.mark.parametrize(
+    ("test", "is_told"),
+    [
+        (["CMD", "python", "-c", "0"], False), (["CMD", "curl", "localhost"], True), (["NONE"], False),
+        (["CMD-SHELL", "serve --health"], True),
+    ],
+)  # fmt: skip
+def test_a_health_check_whose_program_is_not_there_is_told(test: list[str], is_told: bool) -> None:
+    found = [finding.rule.code for finding in check(with_health(clean_image(), test)).findings]
+    assert found == (["health-check-broken"] if is_told else [])
+
+
+def test_a_health_check_for_the_shell_needs_what_the_line_begins_with() -> None:
+    image = with_files({"bin/sh": program()})
+    for line, expected in (
+        ("serve || exit 1", ["shell"]),
+        ("wget -q localhost", ["shell", "health-check-broken"]),
+    ):
+        report = check(with_health(image, ["CMD-SHELL", line]))
+        assert [finding.rule.code for finding in report.findings] == expected
+
+
+def test_development_with_other_versions_or_another_python_is_told() -> None:
+    production = with_files(distribution("shared", "1.0", {"shared.py": b"X = 1\n"}))
+    dev = with_files(
+        {
+            **distribution("shared", "2.0", {"shared.py": b"X = 2\n"}),
+            **distribution("tool", "1.0", {"tool.py": b""}),
+        }
+    )
+    (finding,) = check(production, dev=dev).findings
+    assert finding.rule is sameness.VERSIONS
+    assert [(place.package, place.detail) for place in finding.places] == [
+        ("shared 1.0", "in development 2.0")
+    ]
+
+
+def test_development_of_ours_has_productions_layers_and_more() -> None:
+    production = clean_image()
+    more = layer(distribution("tool", "1.0", {"tool.py": b""}))
+    assert check(production, dev=clean_image(more)).findings == ()
+    other = clean_image(more, without=["usr/share/zoneinfo/Europe/Berlin"])
+    (finding,) = check(production, dev=other).findings
+    assert (finding.rule, [place.layer for place in finding.places]) == (sameness.LAYERS, [0])
+
+
+def test_only_what_is_asked_for_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    def never(*_: object, **__: object) -> None:
+        raise AssertionError("it was not asked for")
+
+    for name in ("find_secrets", "find_credentials"):
+        monkeypatch.setattr(f"shipwheel.verify.evidence.{name}", never)
+    for module in (live, linters, rebuild, scanners, composefile, sameness):
+        monkeypatch.setattr(module, "check", never)
+    report = check(
+        with_files({"bin/sh": program(), "srv/settings.py": TOKEN_FILE}), only=frozenset({"shell"})
+    )
+    assert [finding.rule.code for finding in report.findings] == ["shell"]
+    assert (report.passed, report.not_checked) == ((), ())
+
+
+def test_a_dockerfile_tells_the_line_that_made_a_layer(tmp_path: Path) -> None:
+    (tmp_path / "Dockerfile").write_text(
+        "FROM debian:13\nARG DIR=/srv\nRUN make \\\n    data\nCOPY --chown=0 cache $DIR/\nUSER 65532:65532\n"
+    )
+    image = clean_image(
+        layer({"srv/one": MEGABYTES}, created_by="RUN |1 DIR=/srv /bin/sh -c make     data # buildkit"),
+        layer({"root/.cache/pip/body": MEGABYTES[:-1]}, created_by="COPY --chown=0 cache /srv/ # buildkit"),
+        layer({"srv/.wh.one": b""}, created_by="RUN /bin/sh -c rm /srv/one # buildkit"),
+    )
+    report = check(image, dockerfile=tmp_path / "Dockerfile")
+    told = {
+        finding.rule.code: [place.made_by.rpartition("/")[2] for place in finding.places]
+        for finding in report.findings
+        if finding.rule.promise == "small"
+    }
+    assert told == {"hidden-bytes": ["Dockerfile:3"], "package-cache": ["Dockerfile:5"]}
+    assert [made.made_by.rpartition(":")[2] for made in report.layers] == ["", "", "", "3", "5", ""]
+
+
+def test_what_image_and_dockerfile_both_break_is_one_finding(tmp_path: Path) -> None:
+    (tmp_path / "Dockerfile").write_text("FROM scratch\nRUN pip install requests\nUSER ann\n")
+    image = clean_image(
+        layer({"srv/text": b"x"}, created_by="RUN /bin/sh -c pip install requests # buildkit"),
+        config=replace(CONFIG, user="nonroot"),
+    )
+    report = check(image, dockerfile=tmp_path / "Dockerfile")
+    found = {finding.rule.code: finding for finding in report.findings}
+    (place,) = found["unpinned-python-packages"].places
+    assert (place.path, place.made_by) == ("history[3]", f"{tmp_path}/Dockerfile:2")
+    assert [place.path.rpartition("/")[2] for place in found["user-by-name"].places] == [
+        "config.User",
+        "Dockerfile:3",
+    ]
+    assert len({finding.rule.code for finding in report.findings}) == len(report.findings)
 
 
 def test_an_image_over_its_budget_is_told() -> None:

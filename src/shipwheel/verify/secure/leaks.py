@@ -9,8 +9,8 @@ from typing import Final
 from shipwheel.verify.evidence import FoundSecret
 from shipwheel.verify.installed import environment
 from shipwheel.verify.model import Finding, NotChecked, Place, Result, Rule
-from shipwheel.verify.secrets import PRIVATE_KEY, Secret, find_credentials, find_secrets
-from shipwheel.verify.subject import Subject, count
+from shipwheel.verify.secrets import PRIVATE_KEY, Secret, find_credentials, find_secrets, is_secret_value
+from shipwheel.verify.subject import Chapter, Subject, count
 
 _ROTATE: Final = "Replace the secret where it was issued: whoever has pulled the image has it. "
 SECRET: Final = Rule(
@@ -92,27 +92,9 @@ _CREDENTIALS: Final = re.compile(
     )""",
     re.VERBOSE,
 )
-# A name of a variable whose value is a secret; `GPG_KEY` of Python's images is a public fingerprint.
-_SECRET_NAME: Final = re.compile(
-    r"(?:^|_)(?:PASSWORD|PASSWD|SECRET|SECRET_KEY|TOKEN|API_?KEY|ACCESS_KEY|PRIVATE_KEY|CREDENTIALS?|AUTH)(?:$|_(?!FILE$|PATH$|URL$|HOST$|NAME$|ID$|HEADER$|TYPE$|MODULE$|TTL$))",
-    re.IGNORECASE,
-)
-_NO_VALUE: Final = re.compile(
-    r"(?:|\d{1,6}|true|false|yes|no|none|null|/.*|\$.*|.*<.*>.*|.*\{.*\}.*|change-?me|secret|password|example.*|xxx+|\*+|your.*|"
-    r"disabled?|enabled?|auto|default|basic|bearer|unset|dummy|placeholder|not-?set|required)",
-    re.IGNORECASE | re.DOTALL,
-)
 _ASSIGNMENT: Final = re.compile(
     r"(?<![A-Za-z0-9_])(?P<name>[A-Za-z_][A-Za-z0-9_]{2,60})=(?P<value>\"[^\"]*\"|'[^']*'|[^\s\"']+)"
 )
-
-
-def check(subject: Subject) -> Iterator[Result]:
-    """Yield what the image gives away."""
-    yield from _check_files(subject)
-    yield from _check_history(subject)
-    yield from _check_configuration(subject)
-    yield from _check_names(subject)
 
 
 def _check_files(subject: Subject) -> Iterator[Result]:
@@ -175,7 +157,7 @@ def _check_history(subject: Subject) -> Iterator[Result]:
         ]
         for match in _ASSIGNMENT.finditer(text):
             value = match["value"].strip("\"'")
-            if _is_secret(match["name"], value):
+            if is_secret_value(match["name"], value):
                 detail = f"{match['name']}={_hidden(value)}"
                 places.append(Place(path=where, layer=entry.layer, detail=detail))
     # ENV lines come again in the configuration, where the other rule tells of them.
@@ -193,7 +175,7 @@ def _check_configuration(subject: Subject) -> Iterator[Result]:
     for path, name, value in named:
         kinds = {secret.kind: secret for secret in _all(value)}
         places += [Place(path=path, detail=f"{secret.kind}: {secret.shown}") for secret in kinds.values()]
-        if not kinds and path.startswith("env.") and _is_secret(name, value):
+        if not kinds and path.startswith("env.") and is_secret_value(name, value):
             places.append(Place(path=path, detail=f"{name}={_hidden(value)}"))
     if places:
         names = ", ".join(sorted({place.path.partition(".")[2] for place in places}))
@@ -203,10 +185,6 @@ def _check_configuration(subject: Subject) -> Iterator[Result]:
 def _all(text: str) -> list[Secret]:
     data = text.encode("utf-8", "surrogatepass")
     return [*find_secrets(data), *find_credentials(data)]
-
-
-def _is_secret(name: str, value: str) -> bool:
-    return bool(_SECRET_NAME.search(name)) and not _NO_VALUE.fullmatch(value)
 
 
 def _hidden(value: str) -> str:
@@ -228,3 +206,12 @@ def _check_names(subject: Subject) -> Iterator[Result]:
     if credentials:
         message = ", ".join(place.path for place in credentials[:3])
         yield Finding(rule=CREDENTIALS, message=message, places=credentials)
+
+
+# In the order of the report.
+CHAPTERS: Final = (
+    Chapter(rules=(SECRET, BURIED, KEY, PACKAGE_SECRET), check=_check_files),
+    Chapter(rules=(HISTORY,), check=_check_history),
+    Chapter(rules=(ENVIRONMENT,), check=_check_configuration),
+    Chapter(rules=(REPOSITORY, CREDENTIALS), check=_check_names),
+)

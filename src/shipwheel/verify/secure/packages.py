@@ -11,7 +11,7 @@ from packaging.version import InvalidVersion, Version
 
 from shipwheel.verify.installed import Distribution, Row
 from shipwheel.verify.model import Finding, NotChecked, Place, Result, Rule
-from shipwheel.verify.subject import Subject, count
+from shipwheel.verify.subject import Chapter, Subject, count
 
 CHANGED: Final = Rule(
     code="package-changed",
@@ -57,12 +57,6 @@ RULES: Final = (CHANGED, INCOMPLETE, COLLISION, NO_RECORD, NOT_LOCKED)
 
 # What comes with a Python or an environment rather than with a project; `installer` speaks of them.
 _TOOLS: Final = frozenset({"pip", "setuptools", "wheel", "uv", "distlib", "virtualenv"})
-
-
-def check(subject: Subject) -> Iterator[Result]:
-    """Yield where files differ from RECORD, and packages from the lock."""
-    yield from _check_records(subject)
-    yield from _check_lock(subject)
 
 
 def _check_records(subject: Subject) -> Iterator[Result]:
@@ -154,3 +148,10 @@ def _equal(installed: str, locked: str | None) -> bool:
         return Version(installed) == Version(locked or "")
     except InvalidVersion:
         return installed == locked
+
+
+# In the order of the report.
+CHAPTERS: Final = (
+    Chapter(rules=(CHANGED, INCOMPLETE, COLLISION, NO_RECORD), check=_check_records),
+    Chapter(rules=(NOT_LOCKED,), check=_check_lock),
+)

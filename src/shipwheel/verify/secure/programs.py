@@ -8,7 +8,7 @@ from typing import Final
 
 from shipwheel.verify.installed import find_program, search_path
 from shipwheel.verify.model import Finding, NotChecked, Place, Result, Rule
-from shipwheel.verify.subject import Subject
+from shipwheel.verify.subject import Chapter, Subject
 
 ADMIN: Final = Rule(
     code="privilege-tool",
@@ -151,14 +151,6 @@ _BUNDLED: Final = re.compile(r".*/ensurepip/_bundled/[^/]+\.whl")
 _EVERYWHERE: Final = ("bin", "sbin", "usr/bin", "usr/sbin", "usr/local/bin", "usr/local/sbin")
 
 
-def check(subject: Subject) -> Iterator[Result]:
-    """Yield which programs are there that production does not need, and how the image starts."""
-    yield from _check_programs(subject)
-    yield from _check_installers(subject)
-    yield from _check_entry(subject)
-    yield from _check_ports(subject)
-
-
 def _programs(subject: Subject) -> dict[str, str]:
     """Return path → name of everything on PATH that can be started, links too."""
     found = {}
@@ -250,3 +242,12 @@ def _check_ports(subject: Subject) -> Iterator[Result]:
         if match is not None and int(match[1]) < 1024:
             place = Place(path="config.ExposedPorts", detail=text)
             yield Finding(rule=LOW_PORT, message=f"port {text}", places=[place])
+
+
+# In the order of the report.
+CHAPTERS: Final = (
+    Chapter(rules=(ADMIN, SHELL, COMPILER, PACKAGE_MANAGER, DOWNLOADER), check=_check_programs),
+    Chapter(rules=(INSTALLER,), check=_check_installers),
+    Chapter(rules=(ENTRY_SHELL, ENTRY_MISSING), check=_check_entry),
+    Chapter(rules=(LOW_PORT,), check=_check_ports),
+)

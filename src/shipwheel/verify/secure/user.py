@@ -9,7 +9,7 @@ from typing import Final
 from shipwheel.oci.tree import Node
 from shipwheel.verify.installed import RunUser, search_path
 from shipwheel.verify.model import Finding, NotChecked, Place, Result, Rule
-from shipwheel.verify.subject import Subject, count
+from shipwheel.verify.subject import Chapter, Subject, count
 
 ROOT: Final = Rule(
     code="runs-as-root",
@@ -70,13 +70,6 @@ CAPABILITY: Final = Rule(
 RULES: Final = (ROOT, NAMED, UNKNOWN, WRITABLE, WORLD, SETID, CAPABILITY)
 
 _CODE: Final = re.compile(r".*\.(?:py|pyc|pth|so|so\.[0-9.]+|sh)")
-
-
-def check(subject: Subject) -> Iterator[Result]:
-    """Yield what is wrong with the image's user, rights and owners."""
-    yield from _check_user(subject)
-    yield from _check_writable(subject)
-    yield from _check_bits(subject)
 
 
 def _check_user(subject: Subject) -> Iterator[Result]:
@@ -172,3 +165,11 @@ def _check_bits(subject: Subject) -> Iterator[Result]:
 
 def _rights(node: Node) -> str:
     return f"{node.mode:04o} {node.uid}:{node.gid}"
+
+
+# In the order of the report.
+CHAPTERS: Final = (
+    Chapter(rules=(ROOT, NAMED, UNKNOWN), check=_check_user),
+    Chapter(rules=(WRITABLE,), check=_check_writable),
+    Chapter(rules=(WORLD, SETID, CAPABILITY), check=_check_bits),
+)
