@@ -193,7 +193,7 @@ class _Assembly:
 
     def _wheels(self, layer: LayerPlan) -> Layer:
         def write(file: BinaryIO) -> tuple[Descriptor, Digest]:
-            items = [self._locked_wheel(NormalizedName(wheel.name)) for wheel in layer.wheels]
+            items = [self._locked_wheel(NormalizedName(wheel.name), wheel.slim) for wheel in layer.wheels]
             return self._write_wheels(items, file)
 
         return self._workshop.make_layer(_required(layer), layer.name, write)
@@ -259,7 +259,7 @@ class _Assembly:
                 )
         return written.descriptor, written.diff_id
 
-    def _locked_wheel(self, name: NormalizedName) -> LayerWheel:
+    def _locked_wheel(self, name: NormalizedName, slim: Sequence[str]) -> LayerWheel:
         from shipwheel.wheel.archive import open_wheel
         from shipwheel.wheel.layer import LayerWheel
 
@@ -268,13 +268,25 @@ class _Assembly:
         if is_unbuilt(source):
             built = self._materials.build_source(item)
             wheel = open_wheel(built.path, filename=built.filename, sha256=built.sha256)
-            return self._compiled(LayerWheel(wheel=wheel, direct_url=direct_url(source), recompress=True))
+            item_of = LayerWheel(wheel=wheel, direct_url=direct_url(source), recompress=True)
+            return self._compiled(self._slimmed(item_of, slim))
         if not isinstance(source, PackageArchive | PackageWheel):
             raise AssertionError(f"{name} is neither wheel nor source")  # noqa: TRY004 - the plan promised
         path = self._workshop.fetcher.fetch(item, stop=self._stop)
         filename = source.filename if isinstance(source, PackageWheel) else archive_name(source)
         wheel = open_wheel(path, filename=filename, sha256=_sha256(path, source.hashes))
-        return self._compiled(LayerWheel(wheel=wheel, direct_url=direct_url(source)))
+        return self._compiled(self._slimmed(LayerWheel(wheel=wheel, direct_url=direct_url(source)), slim))
+
+    def _slimmed(self, item: LayerWheel, options: Sequence[str]) -> LayerWheel:
+        if not options:
+            return item
+        from shipwheel.wheel.slim import plan_slimming
+
+        with item.wheel.open() as reader:
+            slimming = plan_slimming(item.wheel, reader, options, python=self._plan.python.version)
+        for note in slimming.notes:
+            self._workshop.progress.said(f"note: {note}")
+        return replace(item, slimming=slimming)
 
     def _built_wheel(self, project: Project, sources: str) -> LayerWheel:
         from shipwheel.wheel.archive import open_wheel
@@ -302,6 +314,7 @@ class _Assembly:
             prefix=self._plan.paths.venv,
             cache=self._workshop.cache,
             jobs=1,
+            without=item.slimming.dropped if item.slimming else (),
         )
         return replace(item, bytecode=compiled)
 

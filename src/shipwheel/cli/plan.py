@@ -11,7 +11,7 @@ from shipwheel.cli.options import add_project, add_selection, make_request, open
 from shipwheel.errors import UsageError
 from shipwheel.locks.model import Selected
 from shipwheel.pipeline import Planned, plan
-from shipwheel.plan.model import BuildPlan, LayerPlan, Words, plan_to_json
+from shipwheel.plan.model import BuildPlan, LayerPlan, PlannedSlim, Words, plan_to_json
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -64,6 +64,7 @@ def render_plan(plan: BuildPlan) -> str:
         ("ports", _words(plan.ports), plan.ports.source),
         ("volumes", _words(plan.volumes), plan.volumes.source),
         ("bytecode", "compiled ahead" if plan.bytecode.enabled else "none", plan.bytecode.reason),
+        *(() if plan.slim is None else (("slim", _slim(plan.slim), plan.slim.source),)),
         *(
             ("labels" if not at else "", f"{item.name}={item.value}", item.source)
             for at, item in enumerate(plan.labels)
@@ -132,6 +133,11 @@ def _layer(number: int, layer: LayerPlan) -> str:
     versions = ", ".join(f"{wheel.name} {wheel.version or ''}".strip() for wheel in layer.wheels)
     what = versions if layer.wheels else layer.name
     return f"  {number:>3} {size:>10}  {layer.kind:<11} {what}   ({layer.reason})"
+
+
+def _slim(slim: PlannedSlim) -> str:
+    kept = f"; kept whole: {', '.join(slim.keep)}" if slim.keep else ""
+    return f"without {', '.join(slim.drop)}{kept}; {'imported afterwards' if slim.verify else 'not tested'}"
 
 
 def _words(words: Words) -> str:

@@ -15,9 +15,9 @@ from shipwheel.base.debian.recipe import layer_of
 from shipwheel.base.model import Base, DebianPlatform
 from shipwheel.oci.layer import RECIPE as LAYER_RECIPE
 from shipwheel.plan.base import footing_key, locked_platform
-from shipwheel.plan.model import BuildPlan, LayerPlan
+from shipwheel.plan.model import BuildPlan, LayerPlan, PlannedWheel
 from shipwheel.plan.planner import BYTECODE_RECIPE, SKELETON_RECIPE
-from shipwheel.wheel.keys import WHEEL_LAYER_RECIPE
+from shipwheel.wheel.keys import SLIM_RECIPE, WHEEL_LAYER_RECIPE
 
 # The annotation that a manifest's layers carry beside their key.
 INPUTS_ANNOTATION: Final = "io.shipwheel.layer.inputs"
@@ -81,8 +81,22 @@ def layer_inputs(plan: BuildPlan, layer: LayerPlan, base: Base) -> LayerInputs:
         settings |= {"Python": minor, "environment": plan.paths.venv}
     if layer.kind not in ("base", "skeleton") and plan.bytecode.enabled:
         settings["bytecode"] = str(plan.bytecode.interpreter)
+    if slim := _slim(layer.wheels):
+        settings["slim"] = slim
     packages |= {wheel.name: _version(wheel.version, wheel.hash) for wheel in layer.wheels}
     return LayerInputs(kind=layer.kind, name=layer.name, packages=packages, settings=settings)
+
+
+def _slim(wheels: Sequence[PlannedWheel]) -> str:
+    """Return what was left out, as `tests, stubs`; by package where they differ; with the recipe."""
+    texts = {wheel.name: ", ".join(wheel.slim) for wheel in wheels}
+    if not any(texts.values()):
+        return ""
+    if len(set(texts.values())) == 1:
+        text = next(iter(texts.values()))
+    else:
+        text = "; ".join(f"{name}: {text or 'nothing'}" for name, text in sorted(texts.items()))
+    return f"{text} ({SLIM_RECIPE})"
 
 
 def explain_change(now: LayerInputs, before: Sequence[LayerInputs]) -> tuple[str, ...]:

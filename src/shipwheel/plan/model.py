@@ -84,11 +84,21 @@ class PlannedBytecode:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedSlim:
+    """What is left out of locked packages, but for those in `keep`; `verify`: they are imported afterwards."""
+
+    drop: Sequence[str]
+    keep: Sequence[str]
+    verify: bool
+    source: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedWheel:
     """One distribution to install: `file` as in the lock, `hash` as `sha256:<hex>`, `size` in bytes.
 
     `build` is None for a wheel as it is; a source is `pure`, and built by any Python, or `native`, and
-    compiled for the target.
+    compiled for the target. `slim` says what is left out of it, as "tests".
     """
 
     name: str
@@ -97,6 +107,7 @@ class PlannedWheel:
     hash: str | None
     size: int | None
     build: Literal["pure", "native"] | None = None
+    slim: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,7 +187,7 @@ class DockerfilePlan:
 class BuildPlan:
     """An image for one platform. `hints` are things a person may want to know; they decide nothing.
 
-    `dockerfile` is there where the plan is for the Dockerfile road.
+    `dockerfile` is there where the plan is for the Dockerfile road, `slim` where something is left out.
     """
 
     project: str
@@ -200,6 +211,7 @@ class BuildPlan:
     layers: Sequence[LayerPlan]
     hints: Sequence[str] = ()
     dockerfile: DockerfilePlan | None = None
+    slim: PlannedSlim | None = None
     schema: Literal["shipwheel.plan/1"] = "shipwheel.plan/1"
 
     @property

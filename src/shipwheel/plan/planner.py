@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from packaging.pylock import PackageArchive, PackageDirectory, PackageSdist, PackageVcs, PackageWheel
-from packaging.utils import NormalizedName
+from packaging.utils import NormalizedName, canonicalize_name
 
 from shipwheel.base.model import Base, DebianBase, ImageBase
 from shipwheel.errors import ProjectError
@@ -27,13 +27,14 @@ from shipwheel.plan.model import (
     PlannedBytecode,
     PlannedPaths,
     PlannedPython,
+    PlannedSlim,
     PlannedUser,
     PlannedWheel,
     Setting,
     Words,
 )
 from shipwheel.project.model import Project
-from shipwheel.project.settings import Settings, UserSettings
+from shipwheel.project.settings import Settings, SlimOption, SlimSettings, UserSettings
 from shipwheel.target import Target
 from shipwheel.wheel.keys import wheel_layer_key
 from shipwheel.wheel.origin import archive_name, direct_url
@@ -116,7 +117,8 @@ def plan_image(inputs: Inputs) -> BuildPlan:
         stop_signal=settings.stop_signal,
         bytecode=inputs.bytecode,
         layers=_plan_layers(inputs, paths, user),
-        hints=(*entry_hints, *inputs.hints),
+        hints=(*entry_hints, *inputs.hints, *_slim_hints(inputs)),
+        slim=plan_slim(settings.slim),
     )
 
 
@@ -167,6 +169,34 @@ def plan_entrypoint(project: Project, paths: PlannedPaths) -> tuple[Words, list[
         )
     hint = "nothing says what to start, so the image starts Python; set [tool.shipwheel] entrypoint"
     return Words(value=(paths.python,), source=f"{DEFAULT}: there is no script"), [hint]
+
+
+def plan_slim(slim: SlimSettings) -> PlannedSlim | None:
+    """Return what is left out of locked packages; None for nothing."""
+    if not slim.drop:
+        return None
+    return PlannedSlim(
+        drop=tuple(sorted(set(slim.drop))),
+        keep=tuple(sorted(set(slim.keep))),
+        verify=slim.verify,
+        source="[tool.shipwheel.slim]",
+    )
+
+
+def slim_options(name: NormalizedName, slim: SlimSettings) -> tuple[SlimOption, ...]:
+    """Return what is left out of the package `name`, sorted."""
+    kept = [word.partition(":") for word in slim.keep]
+    ways = {option for package, _, option in kept if canonicalize_name(package) == name}
+    return () if "" in ways else tuple(sorted(set(slim.drop) - ways))
+
+
+def _slim_hints(inputs: Inputs) -> list[str]:
+    names = {item.name for item in inputs.selected}
+    return [
+        f"[tool.shipwheel.slim] keep names {word}, which is not installed"
+        for word in inputs.project.settings.slim.keep
+        if canonicalize_name(word.partition(":")[0]) not in names
+    ]
 
 
 def _plan_base(base: Base, target: Target, source: str) -> PlannedBase:
@@ -311,6 +341,7 @@ def _wheel_layer(wheels: list[PlannedWheel], inputs: Inputs, paths: PlannedPaths
             prefix=paths.venv,
             bytecode=inputs.bytecode.interpreter if inputs.bytecode.enabled else None,
             direct_urls=_direct_urls(wheels, inputs),
+            slim={name: wheel.slim for wheel in wheels if (name := _identity(wheel, inputs)) is not None},
         ),
         size=sum(known) if len(known) == len(wheels) else None,
         wheels=wheels,
@@ -341,6 +372,10 @@ def _planned_wheel(item: Selected, inputs: Inputs) -> PlannedWheel:
         hash=digest,
         size=size if size is not None else inputs.sizes.get(digest or ""),
         build=None if build is None else "native" if build.native else "pure",
+        # What is the project's own is its authors' to slim.
+        slim=()
+        if isinstance(source, PackageDirectory)
+        else slim_options(item.name, inputs.project.settings.slim),
     )
 
 

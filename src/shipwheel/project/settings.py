@@ -66,6 +66,31 @@ class LayerSettings(msgspec.Struct, frozen=True, kw_only=True, rename="kebab", f
     buckets: Annotated[int, Meta(ge=1, le=100, description="Layers that the remaining wheels share")] = 30
 
 
+SlimOption = Literal[
+    "tests", "stubs", "headers", "static-libraries", "source-maps", "documentation", "debug-symbols"
+]
+SLIM_OPTIONS: Final[tuple[SlimOption, ...]] = get_args(SlimOption)
+WholePackage = Annotated[
+    str, Meta(pattern=rf"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?(:({'|'.join(SLIM_OPTIONS)}))?$")
+]
+
+
+class SlimSettings(msgspec.Struct, frozen=True, kw_only=True, rename="kebab", forbid_unknown_fields=True):
+    """What is left out of locked packages that a running program has no use for. Nothing by default."""
+
+    drop: Annotated[
+        tuple[SlimOption, ...], Meta(description="What to leave out; `shipwheel slim` says what each saves")
+    ] = ()
+    keep: Annotated[
+        tuple[WholePackage, ...],
+        Meta(description="Packages to leave as they are, as numpy; or in one way, as scikit-image:stubs"),
+    ] = ()
+    verify: Annotated[
+        bool,
+        Meta(description="Import what was slimmed before the image goes anywhere; needs a way to run it"),
+    ] = True
+
+
 class TagSettings(msgspec.Struct, frozen=True, kw_only=True, rename="kebab", forbid_unknown_fields=True):
     """Which tags `--tags auto` and `shipwheel tags` give."""
 
@@ -159,6 +184,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="kebab", forbid
     include: Annotated[tuple[str, ...], Meta(description="Files to take in although they are ignored")] = ()
     exclude: Annotated[tuple[str, ...], Meta(description="Files to leave out (gitignore patterns)")] = ()
     layers: Annotated[LayerSettings, Meta(description="How wheels are spread over layers")] = LayerSettings()
+    slim: Annotated[SlimSettings, Meta(description="What is left out of locked packages")] = SlimSettings()
     check: Annotated[CheckSettings, Meta(description="What `shipwheel check` asks for")] = CheckSettings()
     bytecode: Annotated[bool, Meta(description="Compile Python files ahead")] = True
     dockerfile: Annotated[DockerfileSettings, Meta(description="The Dockerfile road alone")] = (

@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -86,21 +86,29 @@ class BytecodeReader:
 
 
 def compile_wheel(
-    wheel: Wheel, *, interpreter: Interpreter, prefix: str, cache: Cache, jobs: int = 2
+    wheel: Wheel,
+    *,
+    interpreter: Interpreter,
+    prefix: str,
+    cache: Cache,
+    jobs: int = 2,
+    without: Collection[str] = (),
 ) -> Bytecode:
     """Compile what the wheel installs below `prefix` (the environment's path in the image), or find it.
 
-    `jobs` processes run at once and do not change the bytes. Raises BuildError `bytecode-timeout` and
-    what reading members raises.
+    `jobs` processes run at once and do not change the bytes. `without` are members that are not installed.
+    Raises BuildError `bytecode-timeout` and what reading members raises.
     """
     # The file name decides where headers go and nothing about modules: the hash says it all.
     key = f"wheel {wheel.sha256} {prefix}"
+    if gone := sorted(path for path in without if path.endswith(".py")):
+        key += f" without {hashlib.sha256(json.dumps(gone).encode()).hexdigest()}"
     if (kept := _load(key, interpreter, cache)) is not None:
         return kept
     with wheel.open() as reader:
         sources: list[Source] = [
             (path, member.size, lambda member=member: reader.read(member))  # type: ignore[misc]
-            for path, member in python_sources(wheel, python=interpreter.version)
+            for path, member in python_sources(wheel, python=interpreter.version, without=frozenset(without))
         ]
         return _compile(sources, key=key, interpreter=interpreter, prefix=prefix, cache=cache, jobs=jobs)
 

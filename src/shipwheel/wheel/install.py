@@ -15,8 +15,9 @@ import io
 import json
 import posixpath
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final, Literal
 
 from shipwheel.errors import IntegrityError
@@ -31,11 +32,20 @@ _SCRIPT_LIMIT: Final = 64 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ChangedFile:
+    """What takes a member's place: a file at `path` of `size` bytes; `hash` as in RECORD, `sha256=…`."""
+
+    path: Path
+    size: int
+    hash: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class InstalledFile:
     """One file below the environment. Its content is a member's, or `content`, or compiled from `source`.
 
     `source` is set for bytecode alone: the path of the .py file below the environment. `size` of
-    bytecode is not known here and 0.
+    bytecode is not known here and 0. `changed` stands for the member where it is set.
     """
 
     path: str
@@ -44,6 +54,7 @@ class InstalledFile:
     member: Member | None = None
     content: bytes | None = None
     source: str | None = None
+    changed: ChangedFile | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,10 +73,25 @@ def site_packages(python: str) -> str:
     return f"lib/python{major}.{minor}/site-packages"
 
 
-def python_sources(wheel: Wheel, *, python: str) -> tuple[tuple[str, Member], ...]:
-    """Return the importable .py files (installed path, member), sorted: what to compile ahead."""
+def install_paths(wheel: Wheel, *, python: str) -> dict[str, str]:
+    """Return where each member goes below the environment, by its path in the archive, sorted by that.
+
+    Raises IntegrityError `bad-data-folder`.
+    """
+    return {member.path: _place(wheel, member, python) for member in wheel.members}
+
+
+def python_sources(
+    wheel: Wheel, *, python: str, without: Collection[str] = ()
+) -> tuple[tuple[str, Member], ...]:
+    """Return the importable .py files (installed path, member), sorted: what to compile ahead.
+
+    `without` are paths of members that are not installed.
+    """
     library = site_packages(python) + "/"
-    found = {_place(wheel, member, python): member for member in _in_order(wheel)}
+    found = {
+        _place(wheel, member, python): member for member in _in_order(wheel) if member.path not in without
+    }
     return tuple(
         (path, member)
         for path, member in sorted(found.items(), key=lambda item: item[0])
@@ -88,12 +114,15 @@ def installed_files(
     compiled: Iterable[str] = (),
     cache_tag: str = "",
     direct_url: Mapping[str, Any] | None = None,
+    without: Collection[str] = (),
+    changed: Mapping[str, ChangedFile] | None = None,
 ) -> tuple[InstalledFile, ...]:
     """Return every file that the wheel installs, sorted by path.
 
     `prefix` is the environment's absolute path in the image, `python` the version. `compiled` are the
     paths of `python_sources` that there is bytecode for. `direct_url` becomes direct_url.json (PEP
-    610), for what comes from no index. Raises IntegrityError `bad-data-folder`, `bad-entry-point`,
+    610), for what comes from no index. Members in `without` are not installed, those in `changed` have
+    other bytes; RECORD says what is there. Raises IntegrityError `bad-data-folder`, `bad-entry-point`,
     `overwrites-environment`, and those of reading members.
     """
     executable = f"{prefix.rstrip('/')}/bin/python"
@@ -102,12 +131,16 @@ def installed_files(
     files: dict[str, InstalledFile] = {}
     rows: dict[str, RecordRow] = {}
     for member in _in_order(wheel):
+        if member.path in without:
+            continue
         script = _is_script(member.path)
         if script and _is_wrapper(member.path, points):
             continue
         file = _copied(member, _place(wheel, member, python), script=script)
         if script and (rewritten := _rewrite_script(reader, member, executable)) is not None:
             file = _made(file.path, rewritten, mode=0o755)
+        elif changed and (other := changed.get(member.path)) is not None:
+            file = InstalledFile(path=file.path, mode=file.mode, size=other.size, changed=other)
         files[file.path] = file
         rows[file.path] = _row(file, wheel.record.get(member.path))
     own: list[InstalledFile] = [_script(point, executable) for point in points]
@@ -265,6 +298,8 @@ def _made(path: str, content: bytes, *, mode: int = 0o644) -> InstalledFile:
 
 
 def _row(file: InstalledFile, old: RecordRow | None) -> RecordRow:
+    if file.changed is not None:
+        return RecordRow(hash=file.changed.hash, size=str(file.changed.size))
     if file.content is None:
         return old or RecordRow(hash="", size="")
     digest = base64.urlsafe_b64encode(hashlib.sha256(file.content).digest()).rstrip(b"=").decode()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Final
 
 from shipwheel.oci.layer import RECIPE as LAYER_RECIPE
@@ -12,6 +12,8 @@ from shipwheel.oci.layer import RECIPE as LAYER_RECIPE
 # Each is part of every key: it changes whenever the same wheels would give other bytes.
 BYTECODE_RECIPE: Final = "bytecode/1"
 WHEEL_LAYER_RECIPE: Final = f"wheel-layer/1+{LAYER_RECIPE}"
+# Of `slim`, `slim_needs` and `slim_elf`; only in the keys of layers that are slimmed.
+SLIM_RECIPE: Final = "slim/1"
 
 
 def planned_bytecode_id(version: str, *, host: bool = False) -> str:
@@ -29,15 +31,17 @@ def wheel_layer_key(
     prefix: str,
     bytecode: str | None,
     direct_urls: Mapping[str, Mapping[str, Any]] | None = None,
+    slim: Mapping[str, Collection[str]] | None = None,
     recipe: str = WHEEL_LAYER_RECIPE,
 ) -> str:
     """Return what tells one wheel layer from another, as `sha256:<hex>`.
 
     `hashes` are the wheels' (`sha256:…`), in any order; `python` is the target's version, of which the
     minor counts; `prefix` the environment's path; `bytecode` the `planned_bytecode_id`, None for none;
-    `direct_urls` maps the hashes of wheels that get a direct_url.json to its content.
+    `direct_urls` maps the hashes of wheels that get a direct_url.json to its content, `slim` those of
+    wheels that are slimmed to the options.
     """
-    data = {
+    data: dict[str, Any] = {
         "bytecode": bytecode,
         "direct_urls": {key: dict(value) for key, value in (direct_urls or {}).items()},
         "prefix": prefix,
@@ -45,6 +49,8 @@ def wheel_layer_key(
         "recipe": recipe,
         "wheels": sorted(hashes),
     }
+    if slimmed := {key: sorted(options) for key, options in (slim or {}).items() if options}:
+        data["slim"] = {"recipe": SLIM_RECIPE, "wheels": slimmed}
     return "sha256:" + hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
 
 

@@ -6,22 +6,27 @@ A layer's bytes follow from its wheels (their hashes), the target's Python, the 
 
 from __future__ import annotations
 
+import tempfile
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, Final, Self
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, Self
 
 from packaging.utils import NormalizedName
 
 from shipwheel.errors import ImageError, IntegrityError
-from shipwheel.oci.layer import COPY_FROM, LayerWriter
+from shipwheel.oci.layer import CHUNK, COPY_FROM, LayerWriter
 from shipwheel.oci.model import Descriptor, Digest
 from shipwheel.oci.tar import DEFAULT_MTIME, Entry
 from shipwheel.wheel.archive import Wheel, WheelReader
 from shipwheel.wheel.bytecode import Bytecode, BytecodeReader
 from shipwheel.wheel.install import InstalledFile, installed_files
+
+if TYPE_CHECKING:
+    from shipwheel.wheel.slim import Slimming
 
 # How many wheels and packs stay open at a time; a layer of a thousand wheels must not run out of files.
 _OPEN_LIMIT: Final = 64
@@ -32,13 +37,15 @@ class LayerWheel:
     """A wheel as it goes into a layer.
 
     `direct_url` (PEP 610) is for what comes from no index. `recompress` is for wheels that were built
-    here: their bytes must not depend on the compressor that the back-end happened to use.
+    here: their bytes must not depend on the compressor that the back-end happened to use. `slimming` says
+    what of it is left out; its bytecode is then of the rest.
     """
 
     wheel: Wheel
     bytecode: Bytecode | None = None
     direct_url: Mapping[str, Any] | None = None
     recompress: bool = False
+    slimming: Slimming | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,6 +143,8 @@ def _collisions(found: Sequence[tuple[Wheel, Sequence[InstalledFile]]]) -> tuple
 
 def _content_key(file: InstalledFile) -> object:
     # Length and CRC-32 tell honest files apart, and a wheel's bytes were locked.
+    if file.changed is not None:
+        return (file.size, file.changed.hash)
     if file.member is not None:
         return (file.member.size, file.member.crc32)
     content = file.content or b""
@@ -143,6 +152,11 @@ def _content_key(file: InstalledFile) -> object:
 
 
 def _installed(item: LayerWheel, opened: _Opened, prefix: str, python: str) -> Sequence[InstalledFile]:
+    changed = {}
+    if item.slimming is not None and item.slimming.strip:
+        from shipwheel.wheel.slim import strip_natives
+
+        changed = strip_natives(item.wheel, opened.wheel(item), item.slimming, opened.folder())
     return installed_files(
         item.wheel,
         opened.wheel(item),
@@ -151,6 +165,8 @@ def _installed(item: LayerWheel, opened: _Opened, prefix: str, python: str) -> S
         compiled=item.bytecode.files if item.bytecode else (),
         cache_tag=item.bytecode.cache_tag if item.bytecode else "",
         direct_url=item.direct_url,
+        without=item.slimming.dropped if item.slimming else (),
+        changed=changed,
     )
 
 
@@ -205,6 +221,10 @@ def _write(writer: LayerWriter, entry: Entry, file: InstalledFile, item: LayerWh
     if file.content is not None:
         writer.add(entry, file.content)
         return
+    if file.changed is not None:
+        with file.changed.path.open("rb") as stream:
+            writer.add(entry, iter(lambda: stream.read(CHUNK), b""))
+        return
     member = file.member
     if member is None:
         raise AssertionError(f"{entry.path} has no content")
@@ -231,6 +251,7 @@ class _Opened:
         self._stack = ExitStack()
         self._wheels: dict[str, WheelReader] = {}
         self._packs: dict[str, BytecodeReader] = {}
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -239,6 +260,14 @@ class _Opened:
         self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._stack.close()
+        if self._folder is not None:
+            self._folder.cleanup()
+
+    def folder(self) -> Path:
+        """Return a folder for files that are gone when all is closed."""
+        if self._folder is None:
+            self._folder = tempfile.TemporaryDirectory(prefix="shipwheel-slim-")
+        return Path(self._folder.name)
 
     def wheel(self, item: LayerWheel) -> WheelReader:
         """Return an open reader for the wheel."""

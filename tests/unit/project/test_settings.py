@@ -45,6 +45,7 @@ FULL: dict[str, object] = {
         "git-labels": True,
     },
     "platforms": ["linux/amd64", "linux/arm64"],
+    "slim": {"drop": ["tests", "debug-symbols"], "keep": ["numpy", "scikit-image:stubs"], "verify": False},
 }
 
 
@@ -87,6 +88,9 @@ def test_an_unknown_key_is_refused_with_the_one_that_was_meant() -> None:
         {"tags": {"release": "sometimes"}},
         {"tags": {"floating": ["patch"]}},
         {"tags": {"git-tag": "v1"}},
+        {"slim": {"drop": ["everything"]}},
+        {"slim": {"keep": ["numpy:everything"]}},
+        {"slim": {"keep": ["../numpy"]}},
     ],
 )
 def test_values_of_the_wrong_kind_are_refused(table: dict[str, object]) -> None:
