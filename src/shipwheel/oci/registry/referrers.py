@@ -21,6 +21,8 @@ from shipwheel.oci.registry.push import push_blobs, put_manifest
 # image-spec manifest.md, "Guidance for an Empty Descriptor".
 EMPTY: Final = BytesBlob(b"{}")
 EMPTY_TYPE: Final = "application/vnd.oci.empty.v1+json"
+# So often a list is written again that somebody else replaced meanwhile.
+_RACES: Final = 5
 
 
 def artifact_manifest(
@@ -98,24 +100,40 @@ def list_referrers(
 def _add_to_fallback(
     client: RegistryClient, repository: Repository, digest: Digest, descriptor: Descriptor
 ) -> None:
-    # Two writers at once may lose an entry; the specification has no way to hold the tag. Within this
-    # process they take turns.
-    with client.blob_locks.hold("referrers", str(repository), str(digest)):
-        entries = [
-            entry for entry in _fallback(client, repository, digest) if entry.digest != descriptor.digest
-        ]
-        entries.append(replace(descriptor, platform=None))
-        index = BytesBlob(
-            canonical_json(
-                {
-                    "schemaVersion": 2,
-                    "mediaType": INDEX,
-                    "manifests": [entry.to_json() for entry in sorted(entries, key=lambda item: item.digest)],
-                }
-            )
+    # Writers on this machine take turns. The specification has no way to hold the tag against others, so
+    # what was written is read again, and whoever finds another's list without his own entry adds it.
+    key = f"referrers {repository} {digest}"
+    with client.blob_locks.hold("referrers", str(repository), str(digest)), client.cache.locked(key):
+        for _ in range(_RACES):
+            entries = _fallback(client, repository, digest)
+            if any(entry.digest == descriptor.digest for entry in entries):
+                return
+            entries.append(replace(descriptor, platform=None))
+            _put_fallback(client, repository, digest, entries)
+        if any(entry.digest == descriptor.digest for entry in _fallback(client, repository, digest)):
+            return
+    raise NetworkError(
+        "registry-error",
+        "others keep replacing the list of what refers to the image",
+        place=f"{repository}:{_fallback_tag(digest)}",
+        hint="try again when they are done",
+    )
+
+
+def _put_fallback(
+    client: RegistryClient, repository: Repository, digest: Digest, entries: Sequence[Descriptor]
+) -> None:
+    index = BytesBlob(
+        canonical_json(
+            {
+                "schemaVersion": 2,
+                "mediaType": INDEX,
+                "manifests": [entry.to_json() for entry in sorted(entries, key=lambda item: item.digest)],
+            }
         )
-        described = Descriptor(media_type=INDEX, digest=index.digest, size=index.size)
-        put_manifest(client, repository, described, index, _fallback_tag(digest))
+    )
+    described = Descriptor(media_type=INDEX, digest=index.digest, size=index.size)
+    put_manifest(client, repository, described, index, _fallback_tag(digest))
 
 
 def _fallback(client: RegistryClient, repository: Repository, digest: Digest) -> list[Descriptor]:

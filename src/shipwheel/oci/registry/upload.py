@@ -92,7 +92,7 @@ class Uploader:
         raise self.refusal(response)
 
     def _bring(self, descriptor: Descriptor, blob: Blob, sources: Sequence[Repository]) -> Outcome:
-        location = None
+        location, least = None, 0
         for source in self._candidates(sources):
             try:
                 response = self.call(
@@ -108,8 +108,8 @@ class Uploader:
             if response.status == 202:
                 # distribution-spec, "Mounting a blob": not mounted, and an upload has begun instead. Of
                 # several the last is used; the others expire.
-                location = self.location(response)
-        _Upload(self, descriptor, blob, location).run()
+                location, least = self.location(response), _least_chunk(response)
+        _Upload(self, descriptor, blob, location, least).run()
         return "uploaded"
 
     def _candidates(self, sources: Sequence[Repository]) -> Sequence[Repository]:
@@ -158,15 +158,21 @@ class Uploader:
 
 
 class _Upload:
-    """One blob on its way: `offset` bytes have arrived at `location`, None before it has begun."""
+    """One blob on its way: `offset` bytes have arrived at `location`, None before it has begun.
 
-    def __init__(self, uploader: Uploader, descriptor: Descriptor, blob: Blob, location: str | None) -> None:
+    No chunk but the last has fewer than `least` bytes.
+    """
+
+    def __init__(
+        self, uploader: Uploader, descriptor: Descriptor, blob: Blob, location: str | None, least: int
+    ) -> None:
         self._up = uploader
         self._descriptor = descriptor
         self._blob = blob
         self._location = location
         self._offset = 0
         self._piece: int | None = None
+        self._least = least
         self._reported = 0
 
     def run(self) -> None:
@@ -204,11 +210,12 @@ class _Upload:
             if response.status != 202:
                 raise self._up.refusal(response)
             self._location, self._offset = self._up.location(response), 0
+            self._least = _least_chunk(response)
         if size <= _AT_ONCE and self._piece is None and self._offset == 0:
             self._finish(size)
             return
         while self._offset < size:
-            self._send_piece(min(size - self._offset, self._piece or size))
+            self._send_piece(min(size - self._offset, max(self._piece or size, self._least)))
         self._finish(0)
 
     def _send_piece(self, length: int) -> None:
@@ -261,7 +268,7 @@ class _Upload:
         smaller = [
             piece
             for piece in _PIECES
-            if piece < min(self._piece or self._descriptor.size, self._descriptor.size)
+            if self._least <= piece < min(self._piece or self._descriptor.size, self._descriptor.size)
         ]
         if not smaller:
             return False
@@ -339,6 +346,12 @@ def _skip(file: BinaryIO, count: int) -> None:
 
 def _body_headers(length: int) -> dict[str, str]:
     return {"Content-Type": "application/octet-stream", "Content-Length": str(length)}
+
+
+def _least_chunk(response: Response) -> int:
+    """Return the least size of a chunk that is not the last (`OCI-Chunk-Min-Length`), 0 where none is said."""
+    told = response.headers.get("oci-chunk-min-length", "")
+    return int(told) if re.fullmatch(r"\d{1,12}", told) else 0
 
 
 def _range_end(response: Response) -> int | None:
