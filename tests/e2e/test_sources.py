@@ -1,12 +1,15 @@
 """Examples whose dependencies are no wheels on an index: compiled, by path, of a workspace, by bare hashes."""
 
 import json
+import subprocess
 import tomllib
 from pathlib import Path
 
 import pytest
 
 from helpers.command import copy_example, shipwheel, uv
+from helpers.stand_in import python_slim
+from helpers.tools import require_tool
 from shipwheel.oci.layout import read_layout
 from shipwheel.oci.model import Platform
 from shipwheel.oci.read import LoadedImage
@@ -54,6 +57,17 @@ def test_an_sdist_in_c_is_compiled_for_the_image_and_leaves_no_compiler_in_it(tm
     paths = {path for path, _ in read_tree(image.layers).walk()}
     assert any(path.endswith("site-packages/tally.cpython-313-x86_64-linux-gnu.so") for path in paths)
     assert not {path for path in paths if path.endswith(("/gcc", "/cc", "/make", "/sh", "/perl", "Python.h"))}
+
+
+@pytest.mark.engine
+def test_a_base_that_is_an_image_gets_what_was_compiled_for_its_python(tmp_path: Path) -> None:
+    project = copy_example("c-extension", tmp_path)
+    copy = [require_tool("skopeo"), "copy", "--quiet", f"docker-archive:{python_slim('3.13')}"]
+    subprocess.run([*copy, f"oci:{project / 'base'}:latest"], check=True)
+    with (project / "pyproject.toml").open("a") as file:
+        file.write('\n[tool.shipwheel.base]\nlayout = "base"\n')
+
+    assert printed(project, "one", "two", "three") == "3 words\n"
 
 
 def test_a_compiled_layer_is_the_same_when_it_is_compiled_again(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -44,6 +45,11 @@ _EPOCH: Final = "315532800"
 _SECONDS: Final = 2 * 3600.0
 _RUNNERS: Final = ("unshare", "bwrap", "runc")
 _TAIL: Final = 25
+# How cargo, git, curl, Go and Python say that there is no network.
+_ASKED_NETWORK: Final = re.compile(
+    r"[Cc]ould not resolve host|Temporary failure in name resolution|Name or service not known"
+    r"|no such host|dial tcp|Network is unreachable|failed to lookup address"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -288,6 +294,12 @@ def _failed(order: Order, code: int, output: str) -> BuildError:
         hint = (
             f"{what} seems to be missing. Perhaps this helps, then `shipwheel lock`:"
             f' [tool.shipwheel.base] build-packages = ["{package}"]'
+        )
+    elif _ASKED_NETWORK.search(output):
+        hint = (
+            "it wants to download something, and nothing is compiled with a network: what a lock does not pin "
+            "stays out. An sdist that brings all it needs can be compiled (Rust crates: `cargo vendor`), and a "
+            "wheel needs no building"
         )
     tail = "\n".join(lines[-_TAIL:])
     return BuildError(

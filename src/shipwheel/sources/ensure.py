@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from shipwheel.assemble.base import BaseMaker
 from shipwheel.assemble.workshop import Once, Workshop
-from shipwheel.base.model import DebianBase
+from shipwheel.base.model import Base, DebianBase
 from shipwheel.errors import BuildError, HostError, LockError, TargetError
 from shipwheel.lockfile import FILE, ShipwheelLock
 from shipwheel.locks.model import Selected
@@ -18,7 +18,7 @@ from shipwheel.oci.model import Platform
 from shipwheel.plan.base import plan_footing
 from shipwheel.plan.host import host_platform
 from shipwheel.project.model import Project
-from shipwheel.sources.names import locked_build, locked_builder, unbuilt_ids
+from shipwheel.sources.names import base_id, locked_build, locked_builder, unbuilt_ids
 from shipwheel.target import Target
 from shipwheel.wheel.build import BackEnd
 from shipwheel.wheel.native import declares_extensions
@@ -75,19 +75,13 @@ def ensure_builder(
 ) -> ShipwheelLock:
     """Return the lock with the packages to compile with; `title` at `place` is what has to be compiled.
 
-    Raises TargetError `sdist-only` for a base that is an image; LockError `stale-shipwheel-lock`.
+    Raises TargetError `sdist-only` for a base that nothing compiles for; LockError `stale-shipwheel-lock`.
     """
-    if not isinstance(lock.base, DebianBase):
-        raise TargetError(
-            "sdist-only",
-            f"{title} has code to compile, which works on a base of Debian packages alone",
-            place=place,
-            hint="choose a version with a wheel, or leave out image and layout in [tool.shipwheel.base]",
-        )
+    suite = builder_suite(lock.base, title, place)
     settings = workshop.project.settings.base
     requested = tuple(sorted({*settings.packages, *settings.build_packages}))
     found = lock.builder
-    if found is not None and found.suite == lock.base.suite and tuple(found.requested) == requested:
+    if found is not None and found.suite == suite and tuple(found.requested) == requested:
         return lock
     if as_is:
         raise LockError(
@@ -96,7 +90,39 @@ def ensure_builder(
             place=str(workshop.project.root / FILE),
             hint="run: shipwheel lock",
         )
-    return replace(lock, builder=_lock_builder(lock.base, workshop, requested))
+    return replace(lock, builder=_lock_builder(lock.base, suite, workshop, requested))
+
+
+def builder_suite(base: Base, title: str, place: str) -> str:
+    """Return the Debian release whose compilers and Python make extensions for `base`'s Python.
+
+    For a base that is an image: the one with the same minor version of Python. Its C library may be newer than
+    the image's, so what was compiled is compared with the image's own libraries (`wheel.native`). Raises
+    TargetError `sdist-only` where there is none; `title` at `place` is what has to be compiled.
+    """
+    if isinstance(base, DebianBase):
+        return base.suite
+    from shipwheel.base.debian.suites import SUITES
+
+    musl = [item.platform for item in base.platforms if not item.libc.startswith("glibc")]
+    pythons = {".".join(item.python.split(".")[:2]) for item in base.platforms}
+    suites = {suite.python: suite.name for suite in SUITES.values()}
+    known = sorted(suites, key=lambda version: [int(part) for part in version.split(".")])
+    offered = ", ".join(f"{version} ({suites[version]})" for version in known)
+    if musl:
+        why = f"the base's C library is {base.platforms[0].libc}, and Debian's compilers make code for glibc"
+        hint = "choose a version with a musllinux wheel, or a base with glibc"
+    elif len(pythons) == 1 and pythons <= suites.keys():
+        return suites[pythons.pop()]
+    else:
+        why = (
+            f"the base has Python {' and '.join(sorted(pythons))}, and the Debian releases that it could be "
+            f"compiled in have {offered}"
+        )
+        hint = "choose a version with a wheel, lend one by find-links, or choose a base with such a Python"
+    raise TargetError(
+        "sdist-only", f"{title} has code to compile, and nothing does: {why}", place=place, hint=hint
+    )
 
 
 class Forge:
@@ -109,7 +135,7 @@ class Forge:
         self.lock, self.base, self.target, self.workshop = lock, base, target, workshop
         self._opening = threading.Lock()
         self._builder: Builder | None = None
-        self._libraries = Once(lambda: frozenset(library_names(base.root())))
+        self._libraries = Once(lambda: find_libraries(base.root()))
 
     def source(self, item: Selected) -> BuiltWheel:
         """Return the wheel of `item`; raises what `maker.make_wheel` does, and TargetError `sdist-only`."""
@@ -152,7 +178,8 @@ class Forge:
         with self._opening:
             if self._builder is None:
                 self._builder = open_builder(self.lock, title, place, self.target.platform, self.workshop)
-        return Compiling(builder=self._builder, libraries=self._libraries)
+        assembled = isinstance(self.lock.base, DebianBase)
+        return Compiling(builder=self._builder, libraries=self._libraries, takes_packages=assembled)
 
 
 def ensure_requirements(
@@ -189,7 +216,7 @@ def member_builders(members: Sequence[Project], lock: ShipwheelLock, platform: P
     builder = builder_id(locked)
     systems = {member.root: system_of(member, lock) for member in members if compiles(member)}
     return {
-        root: " ".join((builder, *unbuilt_ids(system, lock, builder)))
+        root: " ".join((builder, *unbuilt_ids(system, lock, builder), base_id(lock, platform)))
         for root, system in systems.items()
         if system is not None
     }
@@ -229,9 +256,23 @@ def title_of(item: Selected) -> str:
     return f"{item.name} {item.version}" if item.version is not None else str(item.name)
 
 
-def library_names(root: Path) -> list[str]:
-    """Return the names of the libraries that programs in `root` find by themselves, sorted."""
-    return sorted({path.name for pattern in _LIBRARY_FOLDERS for path in root.glob(f"{pattern}/*.so*")})
+def find_libraries(root: Path) -> dict[str, Path]:
+    """Return the libraries that programs in `root` find by themselves, each file by its name."""
+    found: dict[str, Path] = {}
+    for path in sorted(path for pattern in _LIBRARY_FOLDERS for path in root.glob(f"{pattern}/*.so*")):
+        if (real := _inside(path, root)) is not None:
+            found.setdefault(path.name, real)
+    return found
+
+
+def _inside(path: Path, root: Path) -> Path | None:
+    """Follow `path`'s links as a program sees them whose root folder is `root`; None where they lead nowhere."""
+    for _ in range(40):  # as the kernel: path_resolution(7)
+        if not path.is_symlink():
+            return path if path.is_file() else None
+        target = path.readlink()
+        path = root / target.relative_to("/") if target.is_absolute() else path.parent / target
+    return None
 
 
 def _pin(
@@ -266,9 +307,10 @@ def _pin(
     return replace(lock, sources=(*others, build), build_systems=(*systems, system))
 
 
-def _lock_builder(base: DebianBase, workshop: Workshop, requested: tuple[str, ...]) -> DebianBase:
+def _lock_builder(base: Base, suite: str, workshop: Workshop, requested: tuple[str, ...]) -> DebianBase:
     from shipwheel.base.debian.builder import as_builder, builder_packages
     from shipwheel.base.debian.lock import DebianRequest, lock_debian_base
+    from shipwheel.base.debian.suites import ARCHITECTURES
 
     if workshop.mirrors is None:
         raise HostError(
@@ -276,18 +318,18 @@ def _lock_builder(base: DebianBase, workshop: Workshop, requested: tuple[str, ..
             "no Debian mirror is known, and packages to compile with are needed",
             hint="name one: [tool.shipwheel.base] mirror, or SHIPWHEEL_DEBIAN_MIRROR",
         )
-    workshop.progress.started("builder", f"locking packages to compile with on {base.suite}")
+    workshop.progress.started("builder", f"locking packages to compile with on {suite}")
     locked = lock_debian_base(
         DebianRequest(
-            suite=base.suite,
-            platforms=tuple(item.platform for item in base.platforms),
-            packages=builder_packages(base.suite, requested),
+            suite=suite,
+            platforms=tuple(item.platform for item in base.platforms if item.platform in ARCHITECTURES),
+            packages=builder_packages(suite, requested),
         ),
         mirrors=workshop.mirrors,
         http=workshop.http,
         cache=workshop.cache,
         now=workshop.now,
-        previous=base,
+        previous=base if isinstance(base, DebianBase) else None,
     )
-    workshop.progress.finished("builder", f"packages to compile with on {base.suite}", note="locked")
+    workshop.progress.finished("builder", f"packages to compile with on {suite}", note="locked")
     return as_builder(locked, requested)

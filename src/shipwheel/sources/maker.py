@@ -6,11 +6,10 @@ the two is decided once and stands in shipwheel.lock. Writes no lock.
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 import tempfile
 import tomllib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,7 +33,7 @@ from shipwheel.wheel.build import (
     prepare_environment,
     read_back_end,
 )
-from shipwheel.wheel.native import has_native_code, unmet_libraries
+from shipwheel.wheel.native import NeededLibrary, has_native_code, unmet_libraries
 from shipwheel.wheel.origin import archive_name, source_id
 from shipwheel.wheel.pins import BuildSystem, SourceBuild
 from shipwheel.wheel.source import BuiltWheel, check_no_private_keys, keep_wheel, kept_wheel, stage_project
@@ -53,10 +52,14 @@ class SourceTree:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Compiling:
-    """What compiling for an image takes: the `builder`, and the file names of the image's libraries."""
+    """What compiling for an image takes: the `builder`, and the image's libraries by name.
+
+    `takes_packages`: the image's base is assembled, so that Debian packages can be added to it.
+    """
 
     builder: Builder
-    libraries: Callable[[], frozenset[str]]
+    libraries: Callable[[], Mapping[str, Path]]
+    takes_packages: bool = True
 
 
 def pin_source(
@@ -108,7 +111,7 @@ def make_wheel(
 ) -> BuiltWheel:
     """Return the wheel of `item`, built unless it was before.
 
-    Raises BuildError `build-failed`, `wrong-wheel`, `missing-library`, and as `pin_source`.
+    Raises BuildError `build-failed`, `wrong-wheel`, `missing-library`, `older-library`, and as `pin_source`.
     """
     if not build.native:
         key = wheel_id(build, system, None)
@@ -126,13 +129,15 @@ def make_wheel(
         return made
     means = compiling()
     key = wheel_id(build, system, means.builder.id, means.builder.unbuilt(system))
-    if (kept := kept_wheel(workshop.cache, key)) is not None:
-        return kept
-    with _told(item, workshop), source_tree(item, workshop) as tree, _folder() as into:
-        built = means.builder.build(_order(item, tree, system), into)
-        tags = _check_name(item, built)
-        _check_compiled(built, tags, title=_title(item), place=item.place, target=target, means=means)
-        return keep_wheel(workshop.cache, key, built)
+    kept = kept_wheel(workshop.cache, key)
+    if kept is None:
+        with _told(item, workshop), source_tree(item, workshop) as tree, _folder() as into:
+            built = means.builder.build(_order(item, tree, system), into)
+            _check_name(item, built)
+            kept = keep_wheel(workshop.cache, key, built)
+    # It may have been compiled for an image that has more, or newer, libraries than this one.
+    _check_compiled(kept, title=_title(item), place=item.place, target=target, means=means)
+    return kept
 
 
 def compile_member(
@@ -145,24 +150,24 @@ def compile_member(
     compiling: Compiling,
 ) -> BuiltWheel:
     """Return the wheel of a first-party project that compiles, whose files have `key`; raises as `make_wheel`."""
-    if (kept := kept_wheel(workshop.cache, key)) is not None:
-        return kept
     place = str(project.pyproject)
-    with _folder() as folder:
-        tree = stage_project(project, folder)
-        order = Order(
-            folder=tree,
-            tree=tree,
-            back_end=BackEnd.of(project.data),
-            system=system,
-            title=project.title,
-            place=place,
-        )
-        built = compiling.builder.build(order, folder)
-        tags = {str(tag) for tag in parse_wheel_filename(built.name)[3]}
-        _check_compiled(built, tags, title=project.title, place=place, target=target, means=compiling)
-        check_no_private_keys(built, project)
-        return keep_wheel(workshop.cache, key, built)
+    kept = kept_wheel(workshop.cache, key)
+    if kept is None:
+        with _folder() as folder:
+            tree = stage_project(project, folder)
+            order = Order(
+                folder=tree,
+                tree=tree,
+                back_end=BackEnd.of(project.data),
+                system=system,
+                title=project.title,
+                place=place,
+            )
+            built = compiling.builder.build(order, folder)
+            check_no_private_keys(built, project)
+            kept = keep_wheel(workshop.cache, key, built)
+    _check_compiled(kept, title=project.title, place=place, target=target, means=compiling)
+    return kept
 
 
 @contextmanager
@@ -234,29 +239,45 @@ def _check_name(item: Selected, built: Path) -> set[str]:
     return {str(tag) for tag in tags}
 
 
-def _check_compiled(
-    built: Path, tags: set[str], *, title: str, place: str, target: Target, means: Compiling
-) -> None:
+def _check_compiled(built: BuiltWheel, *, title: str, place: str, target: Target, means: Compiling) -> None:
+    tags = {str(tag) for tag in parse_wheel_filename(built.filename)[3]}
     if not tags & {str(tag) for tag in target.tags}:
-        message = f"{title} became {built.name}, which is not for {target.platform}"
+        message = f"{title} became {built.filename}, which is not for {target.platform}"
         raise BuildError("wrong-wheel", message, place=place)
-    with built.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    wheel = open_wheel(built, filename=built.name, sha256=digest)
+    wheel = open_wheel(built.path, filename=built.filename, sha256=built.sha256)
     unmet = unmet_libraries(wheel, means.libraries())
-    if not unmet:
-        return
+    if missing := [need for need in unmet if not need.versions]:
+        raise _missing_libraries(missing, title, place, means)
+    if unmet:
+        needs = "; ".join(
+            f"{need.member} needs {', '.join(need.versions)} of {need.library}" for need in unmet
+        )
+        raise BuildError(
+            "older-library",
+            f"{title} was compiled, and the image's libraries are older than those it was compiled with: {needs}",
+            place=place,
+            hint=f"take a base with {means.builder.target.libc} or newer, or choose a version with a wheel",
+        )
+
+
+def _missing_libraries(
+    unmet: Sequence[NeededLibrary], title: str, place: str, means: Compiling
+) -> BuildError:
     owners = means.builder.root().owners
     packages = sorted({owners[need.library] for need in unmet if need.library in owners})
     named = ", ".join(f'"{name}"' for name in packages)
-    needs = "; ".join(f"{need.member} needs {need.library}" for need in unmet)
-    raise BuildError(
+    if not means.takes_packages:
+        hint = f"the base image has to bring them (Debian: {', '.join(packages) or 'not found'})"
+    elif packages:
+        hint = f"add them to the image, then `shipwheel lock`: [tool.shipwheel.base] packages = [{named}]"
+    else:
+        hint = "name the Debian packages that have them: [tool.shipwheel.base] packages"
+    return BuildError(
         "missing-library",
-        f"{title} was compiled, and the image would not have its libraries: {needs}",
+        f"{title} was compiled, and the image would not have its libraries: "
+        + "; ".join(f"{need.member} needs {need.library}" for need in unmet),
         place=place,
-        hint=f"add them to the image, then `shipwheel lock`: [tool.shipwheel.base] packages = [{named}]"
-        if packages
-        else "name the Debian packages that have them: [tool.shipwheel.base] packages",
+        hint=hint,
     )
 
 

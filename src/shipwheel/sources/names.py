@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from typing import Final
 
@@ -12,6 +13,7 @@ from shipwheel.errors import LockError
 from shipwheel.lockfile import FILE, ShipwheelLock
 from shipwheel.locks.model import Selected
 from shipwheel.oci.model import Platform
+from shipwheel.plan.base import footing_key, plan_footing
 from shipwheel.plan.planner import PlannedBuild
 from shipwheel.wheel.build import environment_id
 from shipwheel.wheel.keys import built_wheel_id
@@ -69,8 +71,17 @@ def plan_builds(
 
             builder = builder_id(locked)
             unbuilt = unbuilt_ids(system, lock, builder)
-        found[item.name] = PlannedBuild(id=wheel_id(build, system, builder, unbuilt), native=build.native)
+        name = wheel_id(build, system, builder, unbuilt)
+        if build.native:
+            # Before it is in a layer, its libraries were found in this base.
+            name = f"sha256:{hashlib.sha256(f'{name} on {base_id(lock, platform)}'.encode()).hexdigest()}"
+        found[item.name] = PlannedBuild(id=name, native=build.native)
     return found
+
+
+def base_id(lock: ShipwheelLock, platform: Platform) -> str:
+    """Return what names the base's whole content, as hex sha256."""
+    return footing_key(plan_footing(lock.base, platform).layers)
 
 
 def locked_build(item: Selected, lock: ShipwheelLock) -> tuple[SourceBuild, BuildSystem]:

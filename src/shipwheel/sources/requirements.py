@@ -6,8 +6,9 @@ and is installed into the environment of what needs it; it reaches no image. Cho
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from shipwheel.assemble.workshop import Workshop
 from shipwheel.errors import BuildError, TargetError
@@ -17,7 +18,7 @@ from shipwheel.oci.model import Platform
 from shipwheel.plan.base import plan_footing
 from shipwheel.plan.host import host_platform
 from shipwheel.sources.builder import Builder, name_requirement, pins_for
-from shipwheel.sources.ensure import library_names, title_of
+from shipwheel.sources.ensure import find_libraries, title_of
 from shipwheel.sources.maker import Compiling, make_wheel
 from shipwheel.sources.names import locked_build
 from shipwheel.wheel.origin import is_unbuilt, source_id
@@ -68,8 +69,8 @@ def note_unbuilt(
 def make_requirement(item: Selected, lock: ShipwheelLock, builder: Builder, workshop: Workshop) -> BuiltWheel:
     """Return the wheel of a build requirement that is a source; raises as `maker.make_wheel`."""
 
-    def libraries() -> frozenset[str]:
-        return frozenset(library_names(builder.root().path))
+    def libraries() -> Mapping[str, Path]:
+        return find_libraries(builder.root().path)
 
     build, system = locked_build(item, lock)
     return make_wheel(

@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import os
 import re
-import struct
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
+
+from shipwheel.wheel.elf import read_dynamic
 
 if TYPE_CHECKING:
     from shipwheel.wheel.archive import Wheel
@@ -181,58 +183,47 @@ def missing_package(output: str) -> tuple[str, str] | None:
 
 @dataclass(frozen=True, slots=True)
 class NeededLibrary:
-    """A shared object of a wheel (`member`) and a library that it is linked to (DT_NEEDED)."""
+    """A shared object of a wheel (`member`) and a library that it is linked to (DT_NEEDED).
+
+    `versions` are those of the library's symbols that it needs and the library at hand has not; empty where
+    the library itself is missing.
+    """
 
     member: str
     library: str
+    versions: tuple[str, ...] = ()
 
 
-def unmet_libraries(wheel: Wheel, available: Collection[str]) -> tuple[NeededLibrary, ...]:
-    """Return what `wheel`'s shared objects need and neither it nor `available` (file names) has."""
+def unmet_libraries(wheel: Wheel, available: Mapping[str, Path]) -> tuple[NeededLibrary, ...]:
+    """Return what `wheel`'s shared objects and programs need and neither it nor `available` has.
+
+    `available` maps file names to files. A library that is there and older counts too.
+    """
     own = {path.rpartition("/")[2] for path in wheel.by_path}
     found: list[NeededLibrary] = []
     with wheel.open() as reader:
         for member in wheel.members:
             if ".so" not in member.path.rpartition("/")[2] and not _PROGRAMS.search(member.path):
                 continue
-            found += [
-                NeededLibrary(member.path, library)
-                for library in needed_libraries(b"".join(reader.chunks(member)))
-                if library not in own and library not in available
-            ]
+            dynamic = read_dynamic(b"".join(reader.chunks(member)))
+            for library in dynamic.needed:
+                if library in own:
+                    continue
+                if library not in available:
+                    found.append(NeededLibrary(member.path, library))
+                elif wanted := dynamic.versions.get(library):
+                    # Without any version of its own, a library takes every one (musl's do).
+                    defined = _defined(available[library])
+                    if defined and (missing := wanted - defined):
+                        found.append(NeededLibrary(member.path, library, tuple(sorted(missing))))
     return tuple(found)
 
 
 def needed_libraries(data: bytes) -> tuple[str, ...]:
     """Return the DT_NEEDED names of a 64-bit little-endian ELF file (System V ABI), none for other files."""
-    if data[:6] != b"\x7fELF\x02\x01":
-        return ()
-    try:
-        return tuple(_needed(data))
-    except (struct.error, ValueError):  # cut short, or a name that is none
-        return ()
+    return tuple(read_dynamic(data).needed)
 
 
-def _needed(data: bytes) -> Iterator[str]:
-    (table,) = struct.unpack_from("<Q", data, 32)
-    size, count = struct.unpack_from("<HH", data, 54)
-    segments = [struct.unpack_from("<IIQQQQ", data, table + number * size) for number in range(count)]
-    loads = [(address, offset, length) for kind, _, offset, address, _, length in segments if kind == 1]
-    dynamic = next(((offset, length) for kind, _, offset, _, _, length in segments if kind == 2), None)
-    if dynamic is None:
-        return
-    entries = [struct.unpack_from("<QQ", data, at) for at in range(dynamic[0], dynamic[0] + dynamic[1], 16)]
-    strings = next((value for tag, value in entries if tag == 5), None)  # DT_STRTAB, an address
-    base = next(
-        (offset + strings - address for address, offset, length in loads
-         if strings is not None and address <= strings < address + length),
-        None,
-    )  # fmt: skip
-    if base is None:
-        return
-    for tag, value in entries:
-        if tag == 0:  # DT_NULL
-            return
-        if tag == 1:  # DT_NEEDED
-            start = base + value
-            yield data[start : data.index(b"\0", start)].decode()
+@cache
+def _defined(path: Path) -> frozenset[str]:
+    return read_dynamic(path.read_bytes()).defined

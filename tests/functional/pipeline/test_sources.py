@@ -126,17 +126,30 @@ def test_a_source_that_becomes_another_version_is_refused(bench: Bench) -> None:
     assert "dep-2.0-py3-none-any.whl" in message
 
 
-def test_what_compiles_is_refused_on_a_base_that_is_an_image(bench: Bench) -> None:
+@pytest.mark.parametrize(
+    ("python", "libc", "why"),
+    [
+        ("3.12.1", "glibc 2.41", "the base has Python 3.12"),
+        ("3.13.5", "musl 1.2", "the base's C library is musl 1.2"),
+    ],
+)
+def test_what_compiles_is_refused_on_a_base_that_nothing_compiles_for(
+    bench: Bench, python: str, libc: str, why: str
+) -> None:
     native = sdist(bench.folder, "fast", **{"fast/core.c": "int main;\n"})
+    project = bench.project(["fast"], wheels=[native])
+    add_base(project, python=python, libc=libc)
 
-    message = bench.fails("build", bench.project(["fast"], wheels=[native]), code="sdist-only", exit_code=7)
+    message = bench.fails("build", project, code="sdist-only", exit_code=7)
 
     assert "fast 1.0 has code to compile" in message
+    assert why in message
     assert "poetry.lock [package.fast]" in message
 
 
 def test_a_member_that_compiles_is_refused_there_too(bench: Bench) -> None:
     project = bench.project()
+    add_base(project, libc="musl 1.2")
     (project / "setup.py").write_text("setup(ext_modules=[Extension('app.fast', ['fast.c'])])\n")
 
     assert "app has code to compile" in bench.fails("build", project, code="sdist-only", exit_code=7)

@@ -1,5 +1,6 @@
 """What is compiled is checked: its name, its tags, its libraries, and what the builder left behind."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,6 +19,7 @@ from shipwheel.oci.model import Platform
 from shipwheel.progress import Silent
 from shipwheel.sources import maker
 from shipwheel.sources.builder import Builder, Order
+from shipwheel.sources.ensure import find_libraries
 from shipwheel.sources.maker import Compiling
 from shipwheel.target import Libc, Target
 from shipwheel.testing.wheels import MadeWheel, make_sdist, make_wheel
@@ -26,6 +28,7 @@ from shipwheel.wheel.pins import BuildSystem, SourceBuild
 TARGET = Target(python="3.13.5", platform=Platform.parse("linux/amd64"), libc=Libc.parse("glibc 2.41"))
 LINUX = "cp313-cp313-linux_x86_64"
 SYSTEM = BuildSystem(requires=(), pins=())
+HERE = find_libraries(Path("/"))
 PROGRAM = Path("/bin/sh").resolve().read_bytes()  # a file that needs libc.so.6
 
 
@@ -33,6 +36,7 @@ class FakeBuilder:
     """Hands out a wheel that was made before."""
 
     id = "sha256:builder"
+    target = TARGET
 
     def __init__(self, made: MadeWheel, owners: Mapping[str, str]) -> None:
         self.made, self.owners, self.builds = made, owners, 0
@@ -58,7 +62,7 @@ def item(tmp_path: Path) -> Selected:
 
 
 def compiled(
-    tmp_path: Path, item: Selected, made: MadeWheel, libraries: frozenset[str], **owners: str
+    tmp_path: Path, item: Selected, made: MadeWheel, libraries: Mapping[str, Path], **owners: str
 ) -> tuple[Any, FakeBuilder]:
     builder = FakeBuilder(made, {name.replace("_so_", ".so."): package for name, package in owners.items()})
     workshop = SimpleNamespace(
@@ -81,7 +85,7 @@ def make_wheel_of(item: Selected, build: SourceBuild, workshop: Workshop, means:
 def test_a_wheel_that_fits_is_built_once(tmp_path: Path, item: Selected) -> None:
     made = make_wheel("fast", "1.0", {"fast.so": PROGRAM}, tag=LINUX)
 
-    wheel, builder = compiled(tmp_path, item, made, frozenset({"libc.so.6"}))
+    wheel, builder = compiled(tmp_path, item, made, HERE)
 
     assert (wheel.filename, wheel.sha256, builder.builds) == (made.filename, made.sha256, 1)
 
@@ -98,7 +102,7 @@ def test_a_wheel_that_fits_is_built_once(tmp_path: Path, item: Selected) -> None
 )
 def test_a_wheel_for_something_else_is_refused(tmp_path: Path, item: Selected, made: MadeWheel) -> None:
     with pytest.raises(BuildError) as caught:
-        compiled(tmp_path, item, made, frozenset())
+        compiled(tmp_path, item, made, {})
 
     assert caught.value.code == "wrong-wheel"
     assert made.filename in str(caught.value)
@@ -108,8 +112,33 @@ def test_a_library_that_the_image_lacks_is_named_with_its_package(tmp_path: Path
     made = make_wheel("fast", "1.0", {"fast.so": PROGRAM}, tag=LINUX)
 
     with pytest.raises(BuildError) as caught:
-        compiled(tmp_path, item, made, frozenset(), libc_so_6="libc6")
+        compiled(tmp_path, item, made, {}, libc_so_6="libc6")
 
     assert caught.value.code == "missing-library"
     assert "fast.so needs libc.so.6" in str(caught.value)
     assert 'packages = ["libc6"]' in str(caught.value)
+
+
+def test_what_was_compiled_for_one_image_is_looked_at_again_for_the_next(
+    tmp_path: Path, item: Selected
+) -> None:
+    made = make_wheel("fast", "1.0", {"fast.so": PROGRAM}, tag=LINUX)
+    compiled(tmp_path, item, made, HERE)
+
+    with pytest.raises(BuildError) as caught:
+        compiled(tmp_path, item, made, {}, libc_so_6="libc6")
+
+    assert caught.value.code == "missing-library"
+
+
+def test_libraries_older_than_those_compiled_with_are_told_by_version(tmp_path: Path, item: Selected) -> None:
+    made = make_wheel("fast", "1.0", {"fast.so": PROGRAM}, tag=LINUX)
+    older = tmp_path / "older"
+    older.write_bytes(re.sub(rb"GLIBC_2\.(?=\d+\0)", b"GLIBC_1.", HERE["libc.so.6"].read_bytes()))
+
+    with pytest.raises(BuildError) as caught:
+        compiled(tmp_path, item, made, {**HERE, "libc.so.6": older})
+
+    assert caught.value.code == "older-library"
+    assert "GLIBC_2." in str(caught.value)
+    assert "glibc 2.41 or newer" in str(caught.value)

@@ -11,6 +11,7 @@ from shipwheel.base.model import DebianBase, DebianPlatform, ImageBase
 from shipwheel.errors import BuildError, TargetError
 from shipwheel.lockfile import ShipwheelLock
 from shipwheel.locks.model import LockedFile, Selected
+from shipwheel.oci.model import Platform
 from shipwheel.sources import requirements
 from shipwheel.sources.names import unbuilt_ids
 from shipwheel.sources.requirements import note_unbuilt
@@ -22,7 +23,7 @@ ANY, SDIST = "py3-none-any.whl", "tar.gz"
 
 @pytest.fixture(autouse=True)
 def _on_amd64(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(requirements, "host_platform", lambda: requirements.Platform.parse("linux/amd64"))
+    monkeypatch.setattr(requirements, "host_platform", lambda: Platform.parse("linux/amd64"))
 
 
 def digest(filename: str) -> str:

@@ -1,12 +1,17 @@
 """What compiles is known by its files, what a failed build lacks by its words, what a library needs by its ELF."""
 
+import re
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
 
+from helpers.tools import require_tool
+from shipwheel.sources.ensure import find_libraries
 from shipwheel.testing.wheels import make_wheel
 from shipwheel.wheel.archive import open_wheel
+from shipwheel.wheel.elf import read_dynamic
 from shipwheel.wheel.native import (
     NeededLibrary,
     declares_extensions,
@@ -124,5 +129,53 @@ def test_libraries_that_neither_the_wheel_nor_the_image_has_are_named(tmp_path: 
     wheel = open_wheel(made.write(tmp_path), filename=made.filename, sha256=made.sha256)
     needed = needed_libraries(Path(sh).read_bytes())
 
-    assert unmet_libraries(wheel, frozenset(needed)) == ()
-    assert unmet_libraries(wheel, ()) == tuple(NeededLibrary("fast/core.so", name) for name in needed)
+    empty = tmp_path / "a library without versions"
+    empty.touch()
+
+    assert unmet_libraries(wheel, dict.fromkeys(needed, empty)) == ()
+    assert unmet_libraries(wheel, {}) == tuple(NeededLibrary("fast/core.so", name) for name in needed)
+
+
+@pytest.mark.parametrize(
+    "place", ["fast-1.0.data/scripts/fast", "fast-1.0.data/data/bin/fast", "fast/bin/run"]
+)
+def test_programs_are_looked_at_wherever_a_wheel_has_them(tmp_path: Path, place: str) -> None:
+    made = make_wheel("fast", "1.0", {place: Path("/bin/sh").read_bytes()})
+    wheel = open_wheel(made.write(tmp_path), filename=made.filename, sha256=made.sha256)
+
+    assert [need.member for need in unmet_libraries(wheel, {})] == [place]
+
+
+def test_a_library_that_is_older_than_the_one_compiled_with_is_named_with_what_it_lacks(
+    tmp_path: Path,
+) -> None:
+    program = Path("/bin/sh").read_bytes()
+    newest = max(read_dynamic(program).versions["libc.so.6"], key=natural)
+    here = find_libraries(Path("/"))["libc.so.6"]
+    older = tmp_path / "libc.so.6"
+    older.write_bytes(here.read_bytes().replace(newest.encode() + b"\0", b"GLIBC_0" + bytes(len(newest) - 6)))
+    made = make_wheel("fast", "1.0", {"fast/core.so": program})
+    wheel = open_wheel(made.write(tmp_path), filename=made.filename, sha256=made.sha256)
+
+    assert unmet_libraries(wheel, {"libc.so.6": here}) == ()
+    assert unmet_libraries(wheel, {"libc.so.6": older}) == (
+        NeededLibrary("fast/core.so", "libc.so.6", (newest,)),
+    )
+
+
+def natural(version: str) -> list[int]:
+    return [int(part) for part in version.partition("_")[2].split(".")]
+
+
+def test_the_versions_that_libraries_define_and_need_are_those_that_readelf_shows() -> None:
+    readelf = require_tool("readelf")
+    libraries = find_libraries(Path("/"))
+    for path in (libraries["libc.so.6"], libraries["libm.so.6"], Path("/bin/sh").resolve()):
+        shown = subprocess.run(
+            [readelf, "--version-info", "--wide", path], check=True, capture_output=True, text=True
+        ).stdout
+        definitions, _, needs = shown.partition("Version needs section")
+        dynamic = read_dynamic(path.read_bytes())
+        assert dynamic.defined == set(re.findall(r"Index: \d+  Cnt: \d+  Name: (\S+)", definitions))
+        required = {name for names in dynamic.versions.values() for name in names}
+        assert required == set(re.findall(r"Name: (\S+)  Flags: none", needs))
