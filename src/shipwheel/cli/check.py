@@ -12,7 +12,7 @@ import argparse
 import os
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Final
 from shipwheel.cache import Cache
 from shipwheel.cli.console import open_console
 from shipwheel.cli.options import add_selection, make_request, open_workshop
-from shipwheel.engine.probe import Completed, probe
+from shipwheel.engine.probe import Completed, probe, watch
 from shipwheel.engine.spec import Runner
 from shipwheel.errors import LockError, Problem, UsageError
 from shipwheel.oci.files import new_file
@@ -319,18 +319,26 @@ def _build_again(request: Request, workshop: Workshop) -> Image:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Machine:
+class ImageMachine:
     """Runs commands in the image with a runner."""
 
     image: Image
     runner: Runner
 
-    def probe(self, argv: Sequence[str], *, uid: int | None, timeout: float) -> Completed:
-        """Run `argv`; see `verify.live.Machine`."""
-        return probe(self.image, argv, runner=self.runner, uid=uid, timeout=timeout)
+    def probe(
+        self, argv: Sequence[str], *, uid: int | None, timeout: float, writable: bool = False
+    ) -> Completed:
+        """Run `argv`; see `verify.machine.Machine`."""
+        return probe(self.image, argv, runner=self.runner, uid=uid, timeout=timeout, writable=writable)
+
+    def watch(self, argv: Sequence[str], *, timeout: float, is_last: Callable[[bytes], bool]) -> Completed:
+        """Run `argv` as process 1; see `verify.machine.Machine`."""
+        return watch(self.image, argv, runner=self.runner, timeout=timeout, is_last=is_last)
 
 
-def _machine(options: argparse.Namespace, image: Image | LoadedImage, progress: Progress) -> _Machine | None:
+def _machine(
+    options: argparse.Namespace, image: Image | LoadedImage, progress: Progress
+) -> ImageMachine | None:
     if not options.run and options.runner is None:
         return None
     from shipwheel.engine.detect import find_runner
@@ -338,7 +346,7 @@ def _machine(options: argparse.Namespace, image: Image | LoadedImage, progress: 
 
     runner = find_runner(os.environ, options.runner, cache=Cache.default(os.environ))
     progress.said(f"running the image with {runner.name}")
-    return _Machine(image=image.image if isinstance(image, LoadedImage) else image, runner=runner)
+    return ImageMachine(image=image.image if isinstance(image, LoadedImage) else image, runner=runner)
 
 
 def _platform(words: list[str] | None) -> Platform | None:

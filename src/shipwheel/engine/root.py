@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import os
 import posixpath
 import stat
 from collections.abc import Iterator, Sequence
@@ -21,7 +22,7 @@ from shipwheel.oci.model import Image
 from shipwheel.oci.unpack import unpack_image
 
 # Changes when the same image would give another folder.
-_RECIPE: Final = "root/1"
+_RECIPE: Final = "root/2"
 _MAX_LINKS: Final = 40  # path_resolution(7)
 # Every root has these, whatever is run in it.
 _FOLDERS: Final = ("/dev", "/proc", "/run", "/sys", "/tmp")  # noqa: S108 - inside the container
@@ -45,14 +46,16 @@ def unpacked_root(
     """
     extra_folders = sorted(set(folders) - {"/"} - set(_FOLDERS))
     extra_files = sorted(set(files) - set(_FILES))
-    key = _key(image, extra_folders, extra_files, sorted(tmpfs))
+    # For root, users are who they are, and so are the files'; for others, there is one user who has them all.
+    owners = os.geteuid() == 0
+    key = _key(image, extra_folders, extra_files, [*sorted(tmpfs), f"owners {owners}"])
     with contextlib.ExitStack() as stack:
         stack.enter_context(cache.in_use())
         kept = None if writable else cache.folder(key)
         if kept is None:
             staged = stack.enter_context(cache.staging_folder())
             root = staged / "root"
-            unpack_image(image, root)
+            unpack_image(image, root, owners=owners)
             for folder in (*_FOLDERS, *extra_folders):
                 _make_place(root, folder, is_folder=True)
             for file in (*_FILES, *extra_files):

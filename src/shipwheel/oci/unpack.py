@@ -21,17 +21,22 @@ from shipwheel.oci.read import AnyImage
 from shipwheel.oci.tree import Node, Tree, iter_sources, read_tree
 
 
-def unpack_image(image: AnyImage, into: Path, *, limits: Limits = DEFAULT_LIMITS) -> None:
+def unpack_image(
+    image: AnyImage, into: Path, *, limits: Limits = DEFAULT_LIMITS, owners: bool = False
+) -> None:
     """Unpack `image` into the new (or empty) folder `into`, which appears whole or not at all.
 
     Permission bits are kept without setuid and setgid, folders can be written by their owner (so
-    that they can be removed), owners are not applied, devices and pipes are left out. Raises
+    that they can be removed), owners are applied if `owners` (which takes root), devices and pipes are left
+    out. Raises
     HostError `folder-not-empty`, `no-permission`, `disk-full`, and what `read_tree` raises.
     """
-    unpack_layers(image.layers, into, limits=limits)
+    unpack_layers(image.layers, into, limits=limits, owners=owners)
 
 
-def unpack_layers(layers: Sequence[Layer], into: Path, *, limits: Limits = DEFAULT_LIMITS) -> None:
+def unpack_layers(
+    layers: Sequence[Layer], into: Path, *, limits: Limits = DEFAULT_LIMITS, owners: bool = False
+) -> None:
     """Unpack `layers`, the lowest first, as `unpack_image` does."""
     into = Path(os.path.abspath(into))  # noqa: PTH100 - not resolve(): a symlink in its place stays one
     if os.path.lexists(into) and (into.is_symlink() or not into.is_dir() or any(into.iterdir())):
@@ -42,15 +47,15 @@ def unpack_layers(layers: Sequence[Layer], into: Path, *, limits: Limits = DEFAU
         beside.parent.mkdir(parents=True, exist_ok=True)
         beside.mkdir(mode=0o700)
         try:
-            _write(tree, beside)
+            _write(tree, beside, owners=owners)
             beside.rename(into)
         except BaseException:
             shutil.rmtree(beside)
             raise
 
 
-def _write(tree: Tree, root: Path) -> None:
-    folders: list[tuple[str, int]] = [(str(root), tree.root.mode)]
+def _write(tree: Tree, root: Path, *, owners: bool) -> None:
+    folders: list[tuple[str, Node]] = [(str(root), tree.root)]
     symlinks: list[tuple[str, str]] = []
     names: dict[tuple[int, int], list[str]] = {}
     modes: dict[tuple[int, int], Node] = {}
@@ -59,7 +64,7 @@ def _write(tree: Tree, root: Path) -> None:
         place = f"{root}/{path}"
         if node.kind == "directory":
             os.mkdir(place, 0o700)  # noqa: PTH102 - ten thousand times
-            folders.append((place, node.mode))
+            folders.append((place, node))
         elif node.kind == "symlink":
             symlinks.append((node.link, place))
         elif node.kind == "file" and node.source is not None:
@@ -73,6 +78,8 @@ def _write(tree: Tree, root: Path) -> None:
             written = 0
             for chunk in content:
                 written += _write_all(handle, chunk)
+            if owners:
+                os.fchown(handle, node.uid, node.gid)
             os.fchmod(handle, node.mode & 0o777)
             # So that bytecode with a source's time in it stays valid.
             os.utime(handle, (node.mtime, node.mtime))
@@ -84,9 +91,15 @@ def _write(tree: Tree, root: Path) -> None:
             os.link(first, other)
     for target, place in symlinks:
         os.symlink(target, place)  # noqa: PTH211
-    for place, mode in reversed(folders):
-        # The sticky bit of /tmp stays; setuid and setgid do not.
-        os.chmod(place, mode & 0o1777 | 0o700)  # noqa: PTH101 - ten thousand times
+    for place, node in reversed(folders):
+        _finish_folder(place, node, owners=owners)
+
+
+def _finish_folder(place: str, node: Node, *, owners: bool) -> None:
+    if owners:
+        os.chown(place, node.uid, node.gid)
+    # The sticky bit of /tmp stays; setuid and setgid do not.
+    os.chmod(place, node.mode & 0o1777 | 0o700)  # noqa: PTH101 - ten thousand times
 
 
 def _write_all(handle: int, data: bytes | memoryview) -> int:

@@ -11,7 +11,7 @@ from typing import Final
 
 from packaging.utils import NormalizedName, canonicalize_name
 
-from shipwheel.errors import Problem, UsageError
+from shipwheel.errors import HostError, ImageError, Problem, UsageError
 from shipwheel.locks.model import Lock
 from shipwheel.oci.layer_read import Limits
 from shipwheel.oci.model import Image
@@ -30,13 +30,15 @@ from shipwheel.verify import (
     scanners,
     small,
     stable,
+    start,
     starting,
 )
 from shipwheel.verify.composefile import check as composefile
 from shipwheel.verify.evidence import CHECK_LIMITS, collect
 from shipwheel.verify.gather import merge, with_lines
-from shipwheel.verify.health import image_health_check
+from shipwheel.verify.health import HealthCheck, image_health_check
 from shipwheel.verify.installed import Installed, find_installed
+from shipwheel.verify.machine import Machine, find_python
 from shipwheel.verify.model import (
     PROMISES,
     SEVERITIES,
@@ -50,6 +52,7 @@ from shipwheel.verify.model import (
 )
 from shipwheel.verify.recipe.lines import layer_lines
 from shipwheel.verify.secure import leaks, packages, programs, user
+from shipwheel.verify.start import Observation
 from shipwheel.verify.subject import Chapter, Subject, matches
 
 CHAPTERS: Final = (
@@ -102,7 +105,7 @@ class Question:
     settings: CheckSettings = field(default_factory=CheckSettings)
     only: frozenset[str] = frozenset()
     limits: Limits = CHECK_LIMITS
-    machine: live.Machine | None = None
+    machine: Machine | None = None
     again: Image | None = None
     dockerfile: Path | None = None
     compose: Path | None = None
@@ -165,6 +168,20 @@ def check_image(question: Question) -> Report:
     )
 
 
+def _observe(
+    subject: Subject, machine: Machine | None, health: HealthCheck | None
+) -> Observation | Exception | None:
+    """Return what is seen of the program as it runs, or why it cannot be run; None: there is none to run."""
+    config = subject.evidence.image.config
+    python = find_python(subject.evidence)
+    if machine is None or python is None or not start.words_of(config):
+        return None
+    try:
+        return start.observe(machine, python, config, health)
+    except (HostError, ImageError, TimeoutError) as error:
+        return error
+
+
 def _results(question: Question, subject: Subject) -> list[Result]:
     """Ask the rules that are wanted, and do nothing for the others."""
 
@@ -177,7 +194,8 @@ def _results(question: Question, subject: Subject) -> list[Result]:
     if asked(sameness.RULES):
         results += sameness.check(subject, question.dev)
     if asked(live.RULES):
-        results += live.check(subject, question.machine)
+        seen = _observe(subject, question.machine, subject.health)
+        results += live.check(subject, question.machine, subject.health, seen)
     if asked(rebuild.RULES):
         results += rebuild.check(subject, question.again)
     # They share rules with the image's chapters, which are about the image.

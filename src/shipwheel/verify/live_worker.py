@@ -1,6 +1,7 @@
-"""Runs inside the image under check, with its own Python: imports, commands, start and stop. Prints JSON.
+"""Runs inside the image under check, with its own Python: imports, commands, and what the program writes.
 
-Stands alone: it imports nothing of ours and runs on every Python from 3.8 on. `live` sends it as text.
+Prints JSON. Stands alone: it imports nothing of ours and runs on every Python from 3.8 on. `live` sends it
+as text. What becomes the program itself is `start_worker`.
 """
 
 from __future__ import annotations
@@ -119,15 +120,6 @@ def try_command(words: list[str], seconds: float) -> dict[str, Any]:
     return {"code": code, "said": last_line(output), "trace": b"Traceback (most recent call last)" in output}
 
 
-def catches(pid: int, number: int) -> bool | None:
-    """Tell whether a process has a handler for a signal; None where /proc does not say."""
-    with contextlib.suppress(OSError, ValueError):
-        for line in Path(f"/proc/{pid}/status").read_text(encoding="ascii", errors="replace").splitlines():
-            if line.startswith("SigCgt:"):
-                return bool(int(line.split()[1], 16) >> (number - 1) & 1)
-    return None
-
-
 class Program:
     """A started program, and the end of what it says."""
 
@@ -153,23 +145,59 @@ class Program:
         return running
 
 
-def try_start(words: list[str], number: int, alive: float, patience: float) -> dict[str, Any]:
-    """Start the program, look whether it handles the signal that stops it, send that, and time its end."""
+def try_start(words: list[str], alive: float) -> dict[str, Any]:
+    """Start the program, and end it after a while; return whether it was still there."""
     try:
         program = Program(started(words))
     except OSError as error:
         return {"alive": False, "code": 127, "said": str(error)}
     child = program.child
-    if not program.runs_until(time.monotonic() + alive):
-        return {"alive": False, "code": child.returncode, "said": last_line(program.output)}
-    handled = catches(child.pid, number)
-    sent = time.monotonic()
-    child.send_signal(number)
-    took = None if program.runs_until(sent + patience) else time.monotonic() - sent
-    if took is None:
+    running = program.runs_until(time.monotonic() + alive)
+    with contextlib.suppress(ProcessLookupError):
         os.killpg(child.pid, signal.SIGKILL)
-        child.wait()
-    return {"alive": True, "handled": handled, "took": took, "said": last_line(program.output)}
+    child.wait()
+    return {"alive": running, "code": child.returncode, "said": last_line(program.output)}
+
+
+def now() -> int:
+    """Return the time, in nanoseconds, that the kernel would give a file that is changed now."""
+    coarse = getattr(time, "CLOCK_REALTIME_COARSE", 5)
+    return time.clock_gettime_ns(coarse)
+
+
+def changed_since(begun: int, most: int, root: str) -> list[str]:
+    """Return what was made or changed below `root` after `begun`, in its own filesystem: files, then folders.
+
+    A folder is named when nothing in it explains why it changed: something was there for a while.
+    """
+    found: list[str] = []
+    device = Path(root).lstat().st_dev
+    for folder, names, files in os.walk(root):
+        names[:] = sorted(name for name in names if same_device(f"{folder.rstrip('/')}/{name}", device))
+        here = [f"{folder.rstrip('/')}/{name}" for name in (*names, *sorted(files))]
+        changed = [path for path in here if changed_at(path) > begun]
+        found += [path for path in changed if not (os.path.isdir(path) and not os.path.islink(path))]  # noqa: PTH112, PTH114
+        if not changed and changed_at(folder) > begun:
+            found.append(f"{folder.rstrip('/')}/")
+        if len(found) >= most:
+            break
+    return found[:most]
+
+
+def same_device(path: str, device: int) -> bool:
+    """Tell whether a folder is on a filesystem, and not another one mounted there."""
+    try:
+        return os.lstat(path).st_dev == device
+    except OSError:
+        return False
+
+
+def changed_at(path: str) -> int:
+    """Return when a file's content, mode or owner changed last, or 0 when that cannot be known."""
+    try:
+        return os.lstat(path).st_ctime_ns
+    except OSError:
+        return 0
 
 
 def main() -> None:
@@ -183,7 +211,10 @@ def main() -> None:
     if "commands" in task:
         found["commands"] = {path: try_command([path, "--help"], seconds) for path in task["commands"]}
     if "start" in task:
-        found["start"] = try_start(task["start"], task["signal"], task["alive"], task["patience"])
+        begun = now()
+        found["start"] = try_start(task["start"], task["alive"])
+        if task.get("written"):
+            found["written"] = changed_since(begun, task["written"], task.get("root", "/"))
     sys.stdout.write("\n" + json.dumps(found) + "\n")
 
 

@@ -1,9 +1,11 @@
 """What `check --run` sees, with this machine's Python in the place of the image's: the worker is the real one."""
 
+import json
 import os
+import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -13,7 +15,7 @@ from helpers.zoo import CONFIG, clean_image, distribution, entry, layer
 from shipwheel.engine.probe import Completed
 from shipwheel.errors import HostError
 from shipwheel.oci.model import Image
-from shipwheel.verify import live
+from shipwheel.verify import live, start
 from shipwheel.verify.check import Question, check_image
 from shipwheel.verify.model import Report
 
@@ -26,10 +28,24 @@ class Here:
     uids: list[int | None] = field(default_factory=list)
     forbidden: bool = False
 
-    def probe(self, argv: Sequence[str], *, uid: int | None, timeout: float) -> Completed:
+    def probe(
+        self, argv: Sequence[str], *, uid: int | None, timeout: float, writable: bool = False
+    ) -> Completed:
         self.uids.append(uid)
+        if writable:
+            argv = [*argv[:3], json.dumps({**json.loads(argv[3]), "root": str(self.site)})]
+        return self._run(argv, timeout, HERE_UID=str(uid or ""), HERE_WRITABLE="1" if writable else "")
+
+    def watch(self, argv: Sequence[str], *, timeout: float, is_last: Callable[[bytes], bool]) -> Completed:
+        done = self._run(argv, timeout, HERE_UID="", HERE_WRITABLE="")
+        # What outlives its patience is killed by its runner; here its pid is in its first words.
+        if any(map(is_last, done.stdout.splitlines())):
+            os.kill(json.loads(done.stdout.splitlines()[0])["started"], signal.SIGKILL)
+        return done
+
+    def _run(self, argv: Sequence[str], timeout: float, **variables: str) -> Completed:
         assert argv[0] == "python"
-        environ = {**os.environ, "PYTHONPATH": str(self.site), "HERE_UID": str(uid or "")}
+        environ = {**os.environ, "PYTHONPATH": str(self.site), **variables}
         done = subprocess.run(
             [sys.executable, *argv[1:]], env=environ, capture_output=True, check=False, timeout=timeout
         )
@@ -38,8 +54,8 @@ class Here:
 
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Here:
-    monkeypatch.setattr(live, "_ALIVE_SECONDS", 0.7)
-    monkeypatch.setattr(live, "_PATIENCE_SECONDS", 1.0)
+    monkeypatch.setattr(start, "_ALIVE_SECONDS", 0.7)
+    monkeypatch.setattr(start, "_PATIENCE_SECONDS", 1.0)
     monkeypatch.setattr(live, "_MODULE_SECONDS", 5)
     (tmp_path / "site").mkdir()
     return Here(tmp_path / "site")
@@ -150,28 +166,7 @@ def test_a_command_that_cannot_import_is_told_and_others_are_left_alone(here: He
     assert "No module named 'surely_not_installed'" in finding.places[0].detail
 
 
-SERVES = "import time\ntime.sleep(60)\n"
-HANDLES = "import signal, sys\nsignal.signal(signal.SIGTERM, lambda *_: sys.exit(0))\n" + SERVES
-IGNORES = (
-    "import signal\nsignal.signal(signal.SIGTERM, lambda *_: None)\nimport time\nwhile True: time.sleep(1)\n"
-)
-
-
-def test_a_program_that_handles_its_signal_is_no_finding(here: Here) -> None:
-    report = report_on(clean_image(), here, start=(sys.executable, "-c", HANDLES))
-    assert findings(report) == {}
-    assert "stop-signal-unhandled" in {rule.code for rule in report.passed}
-    assert here.uids == [None, None, live.OTHER_UID]
-
-
-def test_a_program_without_a_handler_would_wait_for_the_kill(here: Here) -> None:
-    report = report_on(clean_image(), here, start=(sys.executable, "-c", SERVES))
-    assert [finding.message for finding in report.findings] == ["it has no handler for SIGTERM"]
-
-
-def test_a_program_that_goes_on_is_told(here: Here) -> None:
-    report = report_on(clean_image(), here, start=(sys.executable, "-c", IGNORES))
-    assert [finding.message for finding in report.findings] == ["SIGTERM did not end it within 1 s"]
+HANDLES = "import signal, sys, time\nsignal.signal(signal.SIGTERM, lambda *_: sys.exit(0))\ntime.sleep(60)\n"
 
 
 def test_a_program_that_misses_its_configuration_is_not_judged(here: Here) -> None:
@@ -179,7 +174,7 @@ def test_a_program_that_misses_its_configuration_is_not_judged(here: Here) -> No
         clean_image(), here, start=(sys.executable, "-c", "raise SystemExit('set DATABASE_URL')")
     )
     assert findings(report) == {}
-    (unchecked,) = [item for item in report.not_checked if item.rule is live.STOP]
+    (unchecked,) = [item for item in report.not_checked if item.rule is start.STOP]
     assert unchecked.reason == "it ended by itself with exit code 1: set DATABASE_URL"
 
 
@@ -197,7 +192,12 @@ def test_a_program_that_only_its_own_user_can_start_is_told(here: Here) -> None:
 class Broken:
     """A machine on which nothing runs."""
 
-    def probe(self, argv: Sequence[str], *, uid: int | None, timeout: float) -> Completed:
+    def probe(
+        self, argv: Sequence[str], *, uid: int | None, timeout: float, writable: bool = False
+    ) -> Completed:
+        raise HostError("no-runner", "no way to run it")
+
+    def watch(self, argv: Sequence[str], *, timeout: float, is_last: Callable[[bytes], bool]) -> Completed:
         raise HostError("no-runner", "no way to run it")
 
 
