@@ -19,6 +19,7 @@ from shipwheel import errors
 from shipwheel.cli.main import COMMANDS
 from shipwheel.plan.model import plan_schema
 from shipwheel.project.settings import settings_schema
+from shipwheel.verify.report.schema import report_schema
 
 ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / "docs" / "reference"
@@ -102,6 +103,7 @@ PAGES = {
     "errors.md": render_errors,
     "settings.schema.json": lambda: _json(settings_schema()),
     "plan.schema.json": lambda: _json(plan_schema()),
+    "check.schema.json": lambda: _json(report_schema()),
 }
 
 

@@ -13,7 +13,7 @@ from helpers.tools import require_tool
 from helpers.zoo import CONFIG, check, clean_image, distribution, layer, program, with_files
 from shipwheel.errors import HostError, UsageError
 from shipwheel.oci.model import Image
-from shipwheel.verify.model import Report
+from shipwheel.verify.model import PROMISES, Report
 from shipwheel.verify.report.compare import compare_reports
 from shipwheel.verify.report.data import render_json
 from shipwheel.verify.report.html import render_html
@@ -74,7 +74,7 @@ def test_every_link_of_the_page_leads_to_a_chapter_of_it() -> None:
     page = Page(render_html(check(bad_image())))
     ids = {attributes.get("id") for _, attributes in page.tags}
     links = {str(attributes["href"])[1:] for tag, attributes in page.tags if tag == "a"}
-    assert links == {"secure"}
+    assert links == set(PROMISES)
     assert links <= ids
 
 
@@ -122,7 +122,8 @@ def test_what_came_went_and_changed_since_an_earlier_report_is_told(earlier: Pat
     assert comparison.grown == now().size - json.loads(earlier.read_text())["size"]
     text = render_html(now(), comparison)
     assert "Since the earlier report" in text
-    assert '<span class="tag error">downloader</span>' in text
+    assert '<span class="tag note">downloader</span> note' in text
+    assert '<span class="tag good">shell</span>' in text
 
 
 @pytest.mark.parametrize(

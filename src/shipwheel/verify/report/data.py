@@ -34,6 +34,7 @@ def to_json(report: Report) -> dict[str, Any]:
                 "unpacked": layer.unpacked,
                 "files": layer.files,
                 "wasted": layer.wasted,
+                **({"made_by": layer.made_by} if layer.made_by else {}),
             }
             for layer in report.layers
         ],
@@ -86,5 +87,6 @@ def _place(place: Place) -> dict[str, Any]:
         "size": place.size,
         "package": place.package,
         "detail": place.detail or None,
+        "made_by": place.made_by or None,
     }
     return {key: value for key, value in data.items() if value is not None}

@@ -50,14 +50,9 @@ def _body(report: Report, comparison: Comparison | None) -> Iterator[str]:
         yield from _card(report, promise)
     yield "</ul>"
     if comparison is not None:
-        yield from _comparison(comparison)
-    yield '<h2 id="findings">Findings</h2>'
-    if not report.findings:
-        yield "<p>No finding.</p>"
+        yield from _comparison(report, comparison)
     for promise in PROMISES:
-        found = [finding for finding in report.findings if finding.rule.promise == promise]
-        for number, finding in enumerate(found):
-            yield from _finding(finding, anchor=f' id="{promise}"' if number == 0 else "")
+        yield from _chapter(report, promise)
     yield from _costs(report)
     yield from _explorer()
     yield from _tables(report)
@@ -74,12 +69,9 @@ def _card(report: Report, promise: Promise) -> Iterator[str]:
         ("unknown", unknown),
     ]
     total = max(1, sum(number for _, number in parts))
-    title = (
-        f'<a href="#{promise}">{promise.capitalize()}</a>'
-        if found
-        else f"<strong>{promise.capitalize()}</strong>"
-    )
-    yield f'<li class="card">{title}'
+    checked = good + len(set(_codes(report, promise)))
+    yield f'<li class="card"><a href="#{promise}">{promise.capitalize()}</a>'
+    yield f'<p class="score"><strong>{good}</strong> of {count(checked, "rule")} kept</p>'
     bars = "".join(
         f'<span class="{name}-fill" style="width:{100 * number / total:.2f}%"></span>'
         for name, number in parts
@@ -92,26 +84,46 @@ def _card(report: Report, promise: Promise) -> Iterator[str]:
         for severity in SEVERITIES
         if numbers[severity]
     ]
-    checked = good + len(set(_codes(report, promise)))
-    told.append(f'<span class="tag good">{good} of {checked} rules kept</span>')
+    if checked and good == checked:
+        told.append('<span class="tag good">no finding</span>')
     if unknown:
         told.append(f'<span class="tag unknown">{unknown} not checked</span>')
     yield " ".join(told)
     yield "</li>"
 
 
+def _chapter(report: Report, promise: Promise) -> Iterator[str]:
+    found = [finding for finding in report.findings if finding.rule.promise == promise]
+    yield f'<h2 id="{promise}">{promise.capitalize()}</h2>'
+    if not found:
+        yield "<p>No finding.</p>"
+    for finding in found:
+        yield from _finding(finding)
+    reasons: dict[str, dict[str, None]] = {}
+    for item in report.not_checked:
+        if item.rule.promise == promise:
+            reasons.setdefault(item.reason, {})[item.rule.code] = None
+    if reasons:
+        number = len({code for codes in reasons.values() for code in codes})
+        yield f"<details><summary>{count(number, 'rule')} not checked</summary><ul>"
+        for reason, codes in reasons.items():
+            names = ", ".join(f"<code>{code}</code>" for code in codes)
+            yield f"<li>{escape(reason)}: {names}</li>"
+        yield "</ul></details>"
+
+
 def _codes(report: Report, promise: Promise) -> list[str]:
     return [finding.rule.code for finding in report.findings if finding.rule.promise == promise]
 
 
-def _finding(finding: Finding, *, anchor: str) -> Iterator[str]:
+def _finding(finding: Finding) -> Iterator[str]:
     rule = finding.rule
     is_open = " open" if rule.severity == "error" else ""
     saves = f' <span class="soft">saves {size_text(finding.saves)}</span>' if finding.saves else ""
-    yield f"<details{is_open}{anchor}><summary>"
+    yield f"<details{is_open}><summary>"
     yield (
         f'<span class="tag {rule.severity}">{rule.severity}</span> <h3>{escape(rule.title)}</h3> '
-        f'<span class="soft">{rule.promise} · <code>{rule.code}</code></span>{saves}'
+        f'<span class="soft"><code>{rule.code}</code></span>{saves}'
     )
     yield "</summary>"
     yield f"<p>{escape(finding.message)}</p>"
@@ -135,6 +147,8 @@ def _place(place: Place) -> str:
         parts.append(f"layer {place.layer}")
     if place.package is not None:
         parts.append(escape(place.package))
+    if place.made_by:
+        parts.append(f"by <code>{escape(place.made_by)}</code>")
     if place.detail:
         parts.append(f'<span class="soft">{escape(place.detail)}</span>')
     return " · ".join(parts)
@@ -171,7 +185,8 @@ def _tables(report: Report) -> Iterator[str]:
             size_text(layer.size),
             size_text(layer.unpacked),
             size_text(layer.wasted) if layer.wasted else "",
-            escape(layer.created_by[:200]),
+            (f"<code>{escape(layer.made_by)}</code> " if layer.made_by else "")
+            + escape(layer.created_by[:200]),
         ]
         for number, layer in enumerate(report.layers)
     ]
@@ -209,29 +224,25 @@ def _rest(report: Report) -> Iterator[str]:
                 f'<span class="soft">because: {escape(item.reason)}</span></li>'
             )
         yield "</ul>"
-    if report.not_checked:
-        yield "<h2>Not checked</h2><ul>"
-        for unchecked in report.not_checked:
-            yield f"<li><code>{unchecked.rule.code}</code>: {escape(unchecked.reason)}</li>"
-        yield "</ul>"
     yield f"<h2>Kept</h2><details><summary>{len(report.passed)} rules</summary><ul>"
     for rule in report.passed:
         yield f'<li><code>{rule.code}</code> <span class="soft">{rule.promise}</span></li>'
     yield "</ul></details>"
 
 
-def _comparison(comparison: Comparison) -> Iterator[str]:
+def _comparison(report: Report, comparison: Comparison) -> Iterator[str]:
+    severities = {finding.rule.code: finding.rule.severity for finding in report.findings}
     yield "<h2>Since the earlier report</h2>"
     yield (
         f"<p>{_signed(comparison.grown)} to pull, against "
         f'<code>{escape(comparison.image)}</code> <span class="soft">{escape(comparison.digest)}</span></p>'
     )
-    for title, codes, tag in (
-        ("New findings", comparison.appeared, "error"),
-        ("Gone", comparison.gone, "good"),
-    ):
+    for title, codes in (("New findings", comparison.appeared), ("Gone", comparison.gone)):
         if codes:
-            told = " ".join(f'<span class="tag {tag}">{escape(code)}</span>' for code in codes)
+            told = " ".join(
+                f'<span class="tag {severities.get(code, "good")}">{escape(code)}</span> {severities.get(code, "")}'
+                for code in codes
+            )
             yield f"<p>{title}: {told}</p>"
     if comparison.packages:
         rows = [

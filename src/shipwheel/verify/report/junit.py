@@ -61,7 +61,10 @@ def _case(suite: ET.Element, promise: str, code: str) -> ET.Element:
 
 def _text(finding: Finding) -> str:
     lines = [finding.message]
-    lines += [f"{place.path} {place.detail}".rstrip() for place in finding.places[:_SHOWN]]
+    lines += [
+        " ".join(filter(None, (place.path, place.detail, place.made_by and f"by {place.made_by}")))
+        for place in finding.places[:_SHOWN]
+    ]
     if len(finding.places) > _SHOWN:
         lines.append(f"and {len(finding.places) - _SHOWN} more")
     return "\n".join([*lines, f"fix: {finding.how_to_fix}"])

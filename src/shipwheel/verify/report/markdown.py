@@ -58,7 +58,8 @@ def _finding(finding: Finding) -> Iterator[str]:
     for place in finding.places[:_SHOWN]:
         layer = f", layer {place.layer}" if place.layer is not None else ""
         detail = f": {_plain(place.detail)}" if place.detail else ""
-        yield f"- {_code(place.path)}{layer}{detail}"
+        line = f", by {_code(place.made_by)}" if place.made_by else ""
+        yield f"- {_code(place.path)}{layer}{line}{detail}"
     if len(finding.places) > _SHOWN:
         yield f"- and {len(finding.places) - _SHOWN} more"
     yield ""

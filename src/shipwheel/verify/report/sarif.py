@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any, Final
 
 from shipwheel import __version__
@@ -12,6 +13,8 @@ from shipwheel.verify.model import Finding, Place, Report, Rule
 _SCHEMA: Final = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/os/schemas/sarif-schema-2.1.0.json"
 # Code hosts take no more for one result, and nobody reads more.
 _MAX_LOCATIONS: Final = 100
+# A line of a file beside the image: a Dockerfile's or compose file's.
+_LINE: Final = re.compile(r"(?P<file>.*[^/]):(?P<line>[1-9][0-9]*)")
 
 
 def render_sarif(report: Report) -> str:
@@ -101,6 +104,12 @@ def _result(finding: Finding, index: dict[str, int]) -> dict[str, Any]:
             "text": f"{finding.rule.title}: {finding.message}. {finding.how_to_fix}{rest}",
         },
         "locations": [_location(place) for place in places],
+        # 3.27.22: where to mend it, in the repository.
+        "relatedLocations": [
+            {"physicalLocation": _in_source(line["file"], int(line["line"]))}
+            for made_by in dict.fromkeys(place.made_by for place in places)
+            if (line := _LINE.fullmatch(made_by)) is not None
+        ],
         # The same finding in the next report is the same alert.
         "partialFingerprints": {"rule/v1": code},
         "properties": {"saves": finding.saves} if finding.saves else {},
@@ -114,7 +123,10 @@ def _location(place: Place) -> dict[str, Any]:
         "logicalLocations": [{"fullyQualifiedName": name, "kind": "resource"}],
         "message": {"text": said},
     }
-    if place.path.startswith("/"):
+    line = _LINE.fullmatch(place.path)
+    if line is not None:
+        location["physicalLocation"] = _in_source(line["file"], int(line["line"]))
+    elif place.path.startswith("/"):
         # Code hosts show results with a file alone; the path is below the image's root.
         location["physicalLocation"] = {
             "artifactLocation": {"uri": _uri(place.path), "uriBaseId": "IMAGE"},
@@ -123,6 +135,11 @@ def _location(place: Place) -> dict[str, Any]:
     else:
         location["physicalLocation"] = {"artifactLocation": {"uri": _uri(place.path), "uriBaseId": "IMAGE"}}
     return location
+
+
+def _in_source(path: str, line: int) -> dict[str, Any]:
+    """Return a place in the repository: paths are as they were given, from where the command ran."""
+    return {"artifactLocation": {"uri": _uri(path.removeprefix("./"))}, "region": {"startLine": line}}
 
 
 def _uri(path: str) -> str:

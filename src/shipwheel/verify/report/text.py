@@ -34,7 +34,7 @@ def _lines(report: Report, *, everything: bool) -> Iterator[str]:
             if unchecked.rule.promise == promise:
                 reasons.setdefault(unchecked.reason, {})[unchecked.rule.code] = None
         for reason, codes in reasons.items():
-            yield f"  not checked  {', '.join(codes)}: {reason}"
+            yield f"  not checked  {_codes(list(codes), everything=everything)}: {reason}"
         if promise == "small":
             yield from _sizes(report, everything=everything)
         if promise == "fast":
@@ -48,6 +48,12 @@ def _lines(report: Report, *, everything: bool) -> Iterator[str]:
             yield f"      because: {item.reason}"
     yield ""
     yield _total(report)
+
+
+def _codes(codes: list[str], *, everything: bool) -> str:
+    shown = codes if everything or len(codes) <= _LARGEST else codes[:_SHOWN]
+    more = f" and {len(codes) - len(shown)} more" if len(codes) > len(shown) else ""
+    return ", ".join(shown) + more
 
 
 def _finding(finding: Finding, report: Report, *, everything: bool) -> Iterator[str]:
@@ -73,6 +79,8 @@ def _place(place: Place) -> str:
         parts.append(place.package)
     if place.detail:
         parts.append(place.detail)
+    if place.made_by:
+        parts.append(f"by {place.made_by}")
     return "  ".join(parts)
 
 
