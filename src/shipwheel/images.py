@@ -10,11 +10,11 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
-from shipwheel.errors import HostError, ImageError, UsageError
+from shipwheel.errors import HostError, ImageError, NetworkError, UsageError
 from shipwheel.oci.layout import LAYOUT_FILE
 from shipwheel.oci.model import Platform
 from shipwheel.oci.read import LoadedImage, LoadedIndex, platform_matches
@@ -40,18 +40,24 @@ _HINT: Final = (
     "write NAME[:TAG] for a registry, FOLDER or oci:FOLDER:NAME, FILE or oci-archive:FILE:NAME, "
     "docker-daemon:NAME or podman:NAME"
 )
+_PROJECT: Final = (
+    "`shipwheel plan` shows the image that it will be, `shipwheel diff IMAGE FOLDER` compares one with it, "
+    "and `shipwheel build --output` makes it"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
     """Where an image is: `name` is a reference or a path, `select` one image of a layout or archive.
 
-    "engine" is whichever of Docker and Podman has it.
+    "engine" is whichever of Docker and Podman has it. `guess` is what was written where nothing in it
+    says that a registry is meant: a folder that is not there looks the same.
     """
 
     kind: Kind
     name: str
     select: str | None = None
+    guess: str | None = field(default=None, compare=False)
 
     @classmethod
     def parse(cls, text: str) -> Place:
@@ -130,7 +136,9 @@ def open_image(text: str | Place, opener: Opener) -> Iterator[OpenedImage]:
         case "registry":
             from shipwheel.oci.registry import pull_image
 
-            yield OpenedImage(place=place, value=pull_image(opener.registry(), Reference.parse(place.name)))
+            with _explained(place):
+                value = pull_image(opener.registry(), Reference.parse(place.name))
+            yield OpenedImage(place=place, value=value)
         case "oci":
             from shipwheel.oci.layout import read_layout
 
@@ -170,14 +178,20 @@ def _plain(text: str) -> Place:
     if (path / LAYOUT_FILE).exists():
         return Place(kind="oci", name=text)
     if path.is_dir():
-        raise UsageError("bad-image", "the folder is no OCI layout", place=text, hint=_HINT)
+        project = (path / "pyproject.toml").is_file()
+        hint = _PROJECT if project else _HINT
+        what = "a project, and no image" if project else "no OCI layout"
+        raise UsageError("bad-image", f"the folder is {what}", place=text, hint=hint)
     if path.exists():
         return Place(kind="archive", name=text)
     if text.startswith(("/", ".")):
         raise UsageError("bad-image", "there is no such file or folder", place=text, hint=_HINT)
     reference = Reference.parse(text)
     if reference.registry != "localhost":
-        return Place(kind="registry", name=str(reference))
+        # As references are told apart: a first part without dot and colon is no registry.
+        first, slash, _ = text.partition("/")
+        named = bool(slash) and ("." in first or ":" in first)
+        return Place(kind="registry", name=str(reference), guess=None if named else text)
     if reference.digest is not None:
         raise UsageError(
             "bad-image",
@@ -186,6 +200,20 @@ def _plain(text: str) -> Place:
             hint="leave out the digest",
         )
     return Place(kind="engine", name=str(reference))
+
+
+@contextlib.contextmanager
+def _explained(place: Place) -> Iterator[None]:
+    """Say how a name was read that may have been meant otherwise, where it led to no image."""
+    try:
+        yield
+    except NetworkError as error:
+        if place.guess is None:
+            raise
+        [first, *more] = error.problems
+        read = f"no file or folder is called {place.guess}, so that {place.name} was asked for"
+        hint = read if first.hint is None else f"{read}; {first.hint}"
+        raise NetworkError.of([replace(first, hint=hint), *more]) from error
 
 
 def _save(place: Place, archive: Path, environ: Mapping[str, str]) -> None:

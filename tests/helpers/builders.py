@@ -68,6 +68,22 @@ def remote_builder(engine: DockerEngine, name: str = "cluster") -> Iterator[Buil
 
 
 @contextlib.contextmanager
+def containerd_engine(engine: DockerEngine) -> Iterator[DockerEngine]:
+    """Give a Docker daemon of its own that keeps images in containerd; needs root and a dockerd."""
+    dockerd = shutil.which("dockerd", path=engine.environ["PATH"])
+    if dockerd is None or os.geteuid() != 0:
+        missing("a second Docker daemon needs root and dockerd")
+    folder = Path(tempfile.mkdtemp(prefix="engine-", dir="/var/tmp"))
+    try:
+        with _daemon(dockerd, folder, engine):
+            host = f"unix://{folder / 'docker.sock'}"
+            yield DockerEngine(client=engine.client, environ={**engine.environ, "DOCKER_HOST": host})
+    finally:
+        _unmount(folder)
+        shutil.rmtree(folder)
+
+
+@contextlib.contextmanager
 def _daemon(dockerd: str, folder: Path, engine: DockerEngine) -> Iterator[None]:
     socket_path, log_path = folder / "docker.sock", folder / "log"
     command = [

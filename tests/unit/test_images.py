@@ -7,7 +7,7 @@ from typing import NoReturn
 
 import pytest
 
-from shipwheel.errors import HostError, ImageError, ShipwheelError, UsageError
+from shipwheel.errors import HostError, ImageError, NetworkError, ShipwheelError, UsageError
 from shipwheel.images import Opener, Place, open_image
 from shipwheel.oci.archive import write_docker_archive, write_oci_archive
 from shipwheel.oci.archive_read import SliceBlob
@@ -52,6 +52,38 @@ def test_a_path_that_is_not_there_is_no_name_of_a_registry(text: str) -> None:
     with pytest.raises(UsageError) as raised:
         Place.parse(text)
     assert raised.value.code == "bad-image"
+
+
+@pytest.mark.parametrize(
+    ("text", "read"),
+    [
+        ("examples/none", "no file or folder is called examples/none, so that docker.io/examples/none"),
+        ("none", "no file or folder is called none, so that docker.io/library/none"),
+        ("registry.example/app:1", None),
+        ("docker://none", None),
+    ],
+)
+def test_a_name_that_leads_nowhere_and_may_have_been_a_folder_says_how_it_was_read(
+    text: str, read: str | None
+) -> None:
+    def unreachable() -> NoReturn:
+        raise NetworkError("unreachable", "cannot connect", hint="check the address")
+
+    opener = Opener(registry=unreachable, environ={})
+    with pytest.raises(NetworkError) as raised, open_image(text, opener):
+        pass
+
+    hint = raised.value.problems[0].hint
+    assert raised.value.code == "unreachable"
+    assert hint == ("check the address" if read is None else f"{read} was asked for; check the address")
+
+
+def test_a_projects_folder_is_no_image_and_the_hint_says_what_looks_at_projects(tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text("")
+    with pytest.raises(UsageError) as raised:
+        Place.parse(str(tmp_path))
+    assert "a project, and no image" in str(raised.value)
+    assert "shipwheel diff IMAGE FOLDER" in str(raised.value)
 
 
 def test_a_folder_that_is_no_layout_is_refused(tmp_path: Path) -> None:

@@ -247,6 +247,36 @@ def test_a_project_names_the_new_base_by_its_lock(yard: Yard, tmp_path: Path) ->
     assert rebased.config == yard.image("on-1").config
 
 
+def test_what_a_build_takes_from_a_rebased_image_was_made_for_the_base_that_it_builds_on(
+    yard: Yard, tmp_path: Path
+) -> None:
+    # A rebase leaves a layer its key, which names the base that it was made on.
+    names = [
+        push_base(yard, python_base(tmp_path / tag, extra={"etc/tag": tag.encode()}), tag)
+        for tag in ("1", "2")
+    ]
+    uv = {"UV_CACHE_DIR": str(tmp_path / "uv")}
+    old, new = (
+        yard.bench.project(
+            ["cow"], wheels=[COW], base=False, where=f"on-{at}", settings=BASE_SETTINGS.format(name=name)
+        )
+        for at, name in enumerate(names)
+    )
+    yard.push(old, tag="old", environ=uv)
+    rebased = f"{yard.name}:rebased"
+    done = yard.bench.run("rebase", f"{yard.name}:old", "--base", names[1], "--push", rebased)
+    assert done.returncode == 0, done.stderr
+
+    for project in (old, new):
+        fresh = {**yard.machine(), **uv}
+        answer = yard.push(project, f"--cache-from={rebased}", tag=f"{project.name}-again", environ=fresh)
+        origins = yard.origins(answer)
+        # For the new base the skeleton is another recipe; a wheel stands on any base.
+        assert origins["skeleton"] == ("image" if project is old else "made")
+        assert origins["cow"] == "image"
+        assert answer["digest"] == yard.bench.build(project, "--no-cache", environ=uv)["digest"]
+
+
 def test_another_python_is_refused_and_nothing_is_written(yard: Yard, tmp_path: Path) -> None:
     old = push_base(yard, python_base(tmp_path / "old"), "1")
     newer = push_base(yard, python_base(tmp_path / "new", python="3.13.6"), "2")

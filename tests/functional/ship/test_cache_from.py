@@ -9,9 +9,11 @@ import pytest
 
 from helpers.servers import Received, Reply, fault_proxy
 from shipwheel.oci.layer_read import open_layer, read_entries
+from shipwheel.oci.model import Platform
 from shipwheel.oci.read import LoadedImage
 from shipwheel.oci.registry import Repository
 from shipwheel.oci.validate import validate_layout
+from shipwheel.plan.host import host_platform
 from shipwheel.testing.wheels import make_wheel
 
 from .conftest import COW, HEN, HEN_2, Yard, edit
@@ -356,3 +358,32 @@ def test_with_a_debian_base_and_bytecode_no_deb_is_fetched_and_the_base_comes_fr
             info.name.endswith("app/__pycache__/__init__.cpython-313.pyc") for info in read_entries(stream)
         )
     assert yard.bench.build(project, "--no-cache")["digest"] == answer["digest"]
+
+
+@pytest.mark.network
+@pytest.mark.conformance
+@pytest.mark.skipif(host_platform() != Platform.parse("linux/amd64"), reason="the other machine is an amd64")
+def test_an_image_for_the_other_platform_alone_is_compiled_by_a_base_that_its_registry_has_not(
+    yard: Yard,
+) -> None:
+    project = packed_project(yard, ["cow"], [COW], base=False)
+    words = ("--platform", "linux/arm64")
+    yard.push(project, *words)
+    edit(project)
+    yard.bench.index.requests.clear()
+
+    answer = yard.push(project, *words, environ=yard.machine())
+
+    # Every layer of the image is taken over. What compiles is this machine's own base, from Debian packages.
+    assert yard.bench.index.requests == []
+    origins = yard.origins(answer)
+    assert origins.pop("app") == "made"
+    assert set(origins.values()) == {"image"}
+    assert answer["fetched"] == 0
+    image = yard.image()
+    assert str(image.platform) == "linux/arm64"
+    with open_layer(image.layers[-1]) as stream:
+        assert any(
+            info.name.endswith("app/__pycache__/__init__.cpython-313.pyc") for info in read_entries(stream)
+        )
+    assert yard.bench.build(project, "--no-cache", *words)["digest"] == answer["digest"]
