@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from shipwheel.inventory import Inventory, layer_key, layer_title, read_inventory
@@ -14,7 +14,10 @@ from shipwheel.plan.inputs import INPUTS_ANNOTATION, LayerInputs
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayerDescription:
-    """One layer. `size` and `files` in bytes and files (None: not read); `packages` are `name version`."""
+    """One layer. `size` and `files` in bytes and files (None: not read); `packages` are `name version`.
+
+    `slim` says what was left out of which package.
+    """
 
     digest: str
     diff_id: str
@@ -25,6 +28,7 @@ class LayerDescription:
     packages: Sequence[str] = ()
     files: int | None = None
     unpacked: int | None = None
+    slim: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +74,7 @@ def describe_image(image: LoadedImage, *, place: str, contents: bool = True) -> 
                 packages=told,
                 files=None if tree is None else counts[number][0],
                 unpacked=None if tree is None else counts[number][1],
+                slim={} if inputs is None else inputs.slimmed,
             )
         )
     return Description(

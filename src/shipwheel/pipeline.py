@@ -359,6 +359,11 @@ def _one_image(images: Sequence[Image]) -> Image:
 
 
 def _assemble(planned: Planned, workshop: Workshop) -> Image:
+    return assemble(planned.plan, materials_of(planned, workshop), workshop)
+
+
+def materials_of(planned: Planned, workshop: Workshop) -> Materials:
+    """Return what the layers of a plan are made from; fetches and builds nothing yet."""
     systems = {
         member.root: system_of(member, planned.lock) for member in planned.members
     }
@@ -366,7 +371,7 @@ def _assemble(planned: Planned, workshop: Workshop) -> Image:
     base = BaseMaker(planned.lock.base, platform, workshop)
     target = plan_footing(planned.lock.base, platform).target
     forge = Forge(planned.lock, base, target, workshop)
-    materials = Materials(
+    return Materials(
         selected=planned.selected,
         base=base,
         build_source=forge.source,
@@ -374,4 +379,3 @@ def _assemble(planned: Planned, workshop: Workshop) -> Image:
         systems=systems,
         builders=member_builders(planned.members, planned.lock, platform),
     )
-    return assemble(planned.plan, materials, workshop)

@@ -66,6 +66,29 @@ def assemble(plan: BuildPlan, materials: Materials, workshop: Workshop) -> Image
     return _Assembly(plan, materials, workshop).image()
 
 
+def locked_wheel(
+    item: Selected, materials: Materials, workshop: Workshop, *, stop: threading.Event | None = None
+) -> LayerWheel:
+    """Return the wheel of what is locked, downloaded or built, without bytecode; `stop` ends the download.
+
+    Raises what fetching, building and `open_wheel` raise.
+    """
+    from shipwheel.wheel.archive import open_wheel
+    from shipwheel.wheel.layer import LayerWheel
+
+    source = item.source
+    if is_unbuilt(source):
+        built = materials.build_source(item)
+        wheel = open_wheel(built.path, filename=built.filename, sha256=built.sha256)
+        return LayerWheel(wheel=wheel, direct_url=direct_url(source), recompress=True)
+    if not isinstance(source, PackageArchive | PackageWheel):
+        raise AssertionError(f"{item.name} is neither wheel nor source")  # noqa: TRY004 - the plan promised
+    path = workshop.fetcher.fetch(item, stop=stop)
+    filename = source.filename if isinstance(source, PackageWheel) else archive_name(source)
+    wheel = open_wheel(path, filename=filename, sha256=_sha256(path, source.hashes))
+    return LayerWheel(wheel=wheel, direct_url=direct_url(source))
+
+
 class _Assembly:
     def __init__(self, plan: BuildPlan, materials: Materials, workshop: Workshop) -> None:
         self._plan = plan
@@ -260,22 +283,8 @@ class _Assembly:
         return written.descriptor, written.diff_id
 
     def _locked_wheel(self, name: NormalizedName, slim: Sequence[str]) -> LayerWheel:
-        from shipwheel.wheel.archive import open_wheel
-        from shipwheel.wheel.layer import LayerWheel
-
-        item = self._selected[name]
-        source = item.source
-        if is_unbuilt(source):
-            built = self._materials.build_source(item)
-            wheel = open_wheel(built.path, filename=built.filename, sha256=built.sha256)
-            item_of = LayerWheel(wheel=wheel, direct_url=direct_url(source), recompress=True)
-            return self._compiled(self._slimmed(item_of, slim))
-        if not isinstance(source, PackageArchive | PackageWheel):
-            raise AssertionError(f"{name} is neither wheel nor source")  # noqa: TRY004 - the plan promised
-        path = self._workshop.fetcher.fetch(item, stop=self._stop)
-        filename = source.filename if isinstance(source, PackageWheel) else archive_name(source)
-        wheel = open_wheel(path, filename=filename, sha256=_sha256(path, source.hashes))
-        return self._compiled(self._slimmed(LayerWheel(wheel=wheel, direct_url=direct_url(source)), slim))
+        item = locked_wheel(self._selected[name], self._materials, self._workshop, stop=self._stop)
+        return self._compiled(self._slimmed(item, slim))
 
     def _slimmed(self, item: LayerWheel, options: Sequence[str]) -> LayerWheel:
         if not options:

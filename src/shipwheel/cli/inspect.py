@@ -104,6 +104,12 @@ def _layer(number: int, layer: LayerDescription) -> str:
     if len(layer.packages) == 1 and layer.packages[0].startswith(f"{title} "):
         title, holds = layer.packages[0], ""
     counted = "" if layer.files is None else f", {layer.files} files"
+    if layer.slim:
+        # Most often the same of all; else by package.
+        texts = set(layer.slim.values())
+        one = len(texts) == 1 and len(layer.slim) == len(layer.packages)
+        parts = texts if one else [f"{name}: {text}" for name, text in sorted(layer.slim.items())]
+        counted += f", without {'; '.join(parts)}"
     key = f"  key {layer.key[:19]}" if layer.key else ""
     return f"  {number:>3} {human_size(layer.size):>10}  {layer.digest[7:19]}  {title}{holds}{counted}{key}"
 

@@ -31,6 +31,7 @@ COMMANDS: Final = {
     "dev": "work in the dev stage: up, shell, run, down",
     "devcontainer": "write the dev container's files alone",
     "plan": "show what the image will be, and why",
+    "slim": "say what leaving out tests, stubs or debug symbols would save",
     "lock": "write shipwheel.lock: base and build tools by hash",
     "tags": "print the tags that the image gets",
     "inspect": "show what is in an image",

@@ -25,7 +25,7 @@ RECIPE: Final = f"layer/2+zlib-ng/{zlib_ng.ZLIBNG_VERSION}"
 # On a layer's descriptor: the processors that its programs and libraries are for, comma-separated.
 MACHINES: Final = "io.shipwheel.layer.machines"
 CHUNK: Final = 256 * 1024
-_LEVEL: Final = 6
+LEVEL: Final = 6
 # A deflate stream shorter than this goes in with its neighbours: a member costs 18 bytes and a dictionary.
 COPY_FROM: Final = 4096
 # RFC 1952: ID1 ID2 CM=8 FLG=0 MTIME=0 XFL=0 OS=255 (unknown).
@@ -155,7 +155,7 @@ class _Member:
     """The body and trailer of one gzip member."""
 
     def __init__(self) -> None:
-        self._deflate = zlib_ng.compressobj(_LEVEL, zlib_ng.DEFLATED, -zlib_ng.MAX_WBITS)
+        self._deflate = zlib_ng.compressobj(LEVEL, zlib_ng.DEFLATED, -zlib_ng.MAX_WBITS)
         self._crc = 0
         self._length = 0
 

@@ -24,6 +24,8 @@ INPUTS_ANNOTATION: Final = "io.shipwheel.layer.inputs"
 # Enough of a hash to tell two files of one version apart.
 _SHORT: Final = 12
 _WHEELS: Final = ("wheel", "wheels")
+_SLIM: Final = "slim"
+_WHOLE: Final = "nothing"
 _RECIPES: Final[Mapping[str, str]] = {"bytecode": BYTECODE_RECIPE, "skeleton": SKELETON_RECIPE}
 
 
@@ -44,6 +46,15 @@ class LayerInputs:
         if self.settings:
             data["settings"] = dict(self.settings)
         return json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+    @property
+    def slimmed(self) -> Mapping[str, str]:
+        """What was left out of which packages, as `tests, stubs`; whole ones are not among them."""
+        text = self.settings.get(_SLIM, "").rpartition(" (")[0]
+        if ": " not in text:
+            return dict.fromkeys(self.packages, text) if text else {}
+        parts = (part.partition(": ") for part in text.split("; "))
+        return {name: left_out for name, _, left_out in parts if left_out != _WHOLE}
 
     @classmethod
     def parse(cls, text: str) -> LayerInputs | None:
@@ -82,7 +93,7 @@ def layer_inputs(plan: BuildPlan, layer: LayerPlan, base: Base) -> LayerInputs:
     if layer.kind not in ("base", "skeleton") and plan.bytecode.enabled:
         settings["bytecode"] = str(plan.bytecode.interpreter)
     if slim := _slim(layer.wheels):
-        settings["slim"] = slim
+        settings[_SLIM] = slim
     packages |= {wheel.name: _version(wheel.version, wheel.hash) for wheel in layer.wheels}
     return LayerInputs(kind=layer.kind, name=layer.name, packages=packages, settings=settings)
 
@@ -95,7 +106,7 @@ def _slim(wheels: Sequence[PlannedWheel]) -> str:
     if len(set(texts.values())) == 1:
         text = next(iter(texts.values()))
     else:
-        text = "; ".join(f"{name}: {text or 'nothing'}" for name, text in sorted(texts.items()))
+        text = "; ".join(f"{name}: {text or _WHOLE}" for name, text in sorted(texts.items()))
     return f"{text} ({SLIM_RECIPE})"
 
 

@@ -17,6 +17,7 @@ from shipwheel.oci.model import Descriptor, Image
 from shipwheel.oci.read import LoadedImage
 from shipwheel.oci.reference import Reference
 from shipwheel.oci.registry import RegistryClient, Repository
+from shipwheel.plan.inputs import INPUTS_ANNOTATION, LayerInputs
 from shipwheel.plan.model import BuildPlan
 from shipwheel.supply.attach import Document, attach, find_attached
 from shipwheel.supply.locked import Material, file_hashes, image_materials
@@ -63,6 +64,7 @@ def image_sbom(image: LoadedImage, reference: Reference) -> bytes:
         title=labels.get("org.opencontainers.image.title"),
         version=labels.get("org.opencontainers.image.version"),
         epoch=_epoch(image.image.created),
+        slimmed=_slimmed(image),
     )
     return make_sbom(read_inventory(image, place=reference.name), subject)
 
@@ -158,7 +160,17 @@ def _subject(
         version=plan.version,
         epoch=plan.epoch,
         files=file_hashes(materials),
+        slimmed=_slimmed(image),
     )
+
+
+def _slimmed(image: LoadedImage) -> dict[str, str]:
+    """Return what the layers say was left out of which package."""
+    found: dict[str, str] = {}
+    for layer in image.layers:
+        inputs = LayerInputs.parse(layer.descriptor.annotations.get(INPUTS_ANNOTATION, ""))
+        found |= {} if inputs is None else inputs.slimmed
+    return found
 
 
 def _epoch(created: str | None) -> int:

@@ -28,6 +28,7 @@ SPEC: Final = "1.6"
 _NAMESPACE: Final = uuid.UUID("5f1a2f0e-3f6b-5c55-9a53-4a1c35d0b6b1")
 # What trivy goes by when it looks for a Debian package's advisories.
 _TRIVY: Final = "aquasecurity:trivy:"
+_LEFT_OUT: Final = "shipwheel:left-out"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +36,8 @@ class Subject:
     """The image that a document is about. `version` and `title` are the project's; `epoch` in seconds.
 
     `name` has neither tag nor digest. `files` are sha256 (hex) of the locked files: of a wheel by
-    ("pypi", name, version), of a .deb by ("deb", name, version).
+    ("pypi", name, version), of a .deb by ("deb", name, version). `slimmed` says what was left out of a
+    Python package, as `tests, stubs`.
     """
 
     name: str
@@ -45,6 +47,7 @@ class Subject:
     version: str | None = None
     epoch: int = 0
     files: Mapping[tuple[str, str, str], str] = field(default_factory=dict)
+    slimmed: Mapping[str, str] = field(default_factory=dict)
 
 
 def make_sbom(inventory: Inventory, subject: Subject) -> bytes:
@@ -105,10 +108,12 @@ def _root(subject: Subject) -> Component:
 
 
 def _python_component(package: PythonPackage, subject: Subject) -> Component:
-    from cyclonedx.model import HashAlgorithm, HashType
+    from cyclonedx.model import HashAlgorithm, HashType, Property
     from cyclonedx.model.component import Component, ComponentType
 
     purl = python_purl(package)
+    # The hash is that of the file which the package came in; what of it is not in the image is said.
+    slim = None if package.first_party else subject.slimmed.get(package.name)
     digest = subject.files.get(("pypi", package.name, package.version))
     is_app = package.first_party and package.name == (subject.title or "")
     return Component(
@@ -120,6 +125,7 @@ def _python_component(package: PythonPackage, subject: Subject) -> Component:
         bom_ref=purl.to_string() if purl is not None else f"{package.name}@{package.version}",
         licenses=_licenses(package),
         hashes=[HashType(alg=HashAlgorithm.SHA_256, content=digest)] if digest else (),
+        properties=[Property(name=_LEFT_OUT, value=slim)] if slim else (),
     )
 
 

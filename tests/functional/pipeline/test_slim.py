@@ -5,6 +5,7 @@ from pathlib import Path
 
 from helpers.elf_programs import Part, program
 from shipwheel.assemble.book import KEY_ANNOTATION
+from shipwheel.oci.layer_read import open_layer, read_entries
 from shipwheel.plan.inputs import INPUTS_ANNOTATION, LayerInputs
 from shipwheel.testing.wheels import make_wheel
 
@@ -174,3 +175,86 @@ def test_an_image_that_cannot_be_tried_is_not_built(bench: Bench) -> None:
     assert "verify = false" in done.stderr
     assert done.stdout == ""
     assert not out.exists()
+
+
+def sizes(bench: Bench, slim: str, where: str) -> dict[str, int]:
+    """Return the bytes of every file that a wheel brought, but RECORD, which names them."""
+    image = bench.image(project_of(bench, slim, where=where))
+    found: dict[str, int] = {}
+    for layer in image.layers:
+        if layer.created_by.endswith(("cow", "dog", "horn")):
+            with open_layer(layer) as stream:
+                found |= {info.name: info.size for info in read_entries(stream) if info.isfile()}
+    return {path: size for path, size in found.items() if not path.endswith("/RECORD")}
+
+
+def test_the_command_counts_exactly_what_the_images_lack(bench: Bench) -> None:
+    project = project_of(bench, 'drop = ["stubs"]\nkeep = ["cow"]')
+    done = bench.run("slim", "--json", "--quiet", project)
+
+    assert done.returncode == 0, done.stderr
+    [report] = json.loads(done.stdout)
+    whole = sum(sizes(bench, "", "whole").values())
+    found = {item["option"]: item for item in report["options"]}
+    assert [item["option"] for item in report["options"]][:3] == ["tests", "debug-symbols", "stubs"]
+    for option in ("tests", "debug-symbols"):
+        lacking = whole - sum(sizes(bench, f'drop = ["{option}"]', option).values())
+        assert found[option]["bytes"] == lacking
+    every = ", ".join(f'"{option}"' for option in found)
+    assert report["all"]["bytes"] == whole - sum(sizes(bench, f"drop = [{every}]", "all").values())
+    assert {(item["option"], item["drop"]) for item in report["options"] if item["drop"]} == {("stubs", True)}
+    # cow's stubs are kept.
+    assert [(item["name"], item["dropped"]) for item in found["stubs"]["packages"]] == [("cow", False)]
+
+
+def test_the_command_says_what_to_write_and_marks_what_is_left_out(bench: Bench) -> None:
+    done = bench.run("slim", "--quiet", project_of(bench, 'drop = ["tests"]\nkeep = ["dog"]'))
+
+    lines = done.stdout.splitlines()
+    assert lines[0].startswith("app for linux/")
+    assert [line.split()[0] for line in lines[2:6]] == ["tests", "debug-symbols", "stubs", "all"]
+    assert lines[2].startswith("tests *")
+    assert "* is left out already, but of dog" in lines
+    # Nothing that is worth a line is missing.
+    assert "to leave them out:" not in lines
+
+
+def test_the_command_has_nothing_to_say_of_a_lean_project(bench: Bench) -> None:
+    lean = make_wheel("lean", "1.0", {"lean.py": ""})
+    done = bench.run("slim", "--quiet", bench.project(["lean"], wheels=[lean]))
+
+    assert "none of them holds anything that could be left out" in done.stdout
+
+
+def test_inspect_and_the_component_list_say_what_was_left_out(bench: Bench) -> None:
+    project = project_of(bench, 'drop = ["tests", "stubs"]\nkeep = ["dog", "horn:stubs"]')
+    layout = bench.folder / "layout"
+    bench.build(project, "--output", str(layout))
+
+    lines = bench.run("inspect", layout).stdout.splitlines()
+    [cow] = [line for line in lines if "  cow 1.0, " in line]
+    [dog] = [line for line in lines if "  dog 1.0, " in line]
+    assert ", without stubs, tests  key " in cow
+    assert "without" not in dog
+    layers = json.loads(bench.run("inspect", "--json", layout).stdout)["layers"]
+    told = {name: text for layer in layers for name, text in layer["slim"].items()}
+    assert told == {"cow": "stubs, tests", "horn": "tests"}
+    done = bench.run("sbom", project)
+    assert done.returncode == 0, done.stderr
+    found = {item["name"]: item for item in json.loads(done.stdout)["components"]}
+    assert found["cow"]["properties"] == [{"name": "shipwheel:left-out", "value": "stubs, tests"}]
+    # The hash stays that of the wheel, as it is locked.
+    assert [item["content"] for item in found["cow"]["hashes"]] == [COW.sha256]
+    assert "properties" not in found["dog"]
+    assert "properties" not in found["app"]
+
+
+def test_the_check_finds_no_file_that_is_not_as_recorded(bench: Bench) -> None:
+    project = project_of(bench, 'drop = ["tests", "stubs", "debug-symbols"]')
+    layout = bench.folder / "layout"
+    bench.build(project, "--output", str(layout))
+
+    done = bench.run("check", layout, "--format", "json", "--fail-on", "never")
+    assert done.returncode == 0, done.stderr
+    passed = {item["code"] for item in json.loads(done.stdout)["passed"]}
+    assert {"package-changed", "package-without-record", "tests-in-packages", "debug-symbols"} <= passed

@@ -75,3 +75,28 @@ def test_an_app_that_was_renamed_is_compared_with_the_app_before() -> None:
     before = LayerInputs(kind="app", name="old", settings={"files": "bbbb"})
 
     assert explain_change(now, [before]) == ("files changed",)
+
+
+def test_what_was_left_out_is_read_back_by_package() -> None:
+    alike = LayerInputs(
+        kind="wheels", name="x", packages={"a": "1", "b": "2"}, settings={"slim": "stubs, tests (slim/1)"}
+    )
+    apart = LayerInputs(
+        kind="wheels",
+        name="x",
+        packages={"a": "1", "b": "2", "c": "3"},
+        settings={"slim": "a: stubs, tests; b: tests; c: nothing (slim/1)"},
+    )
+
+    assert alike.slimmed == {"a": "stubs, tests", "b": "stubs, tests"}
+    assert apart.slimmed == {"a": "stubs, tests", "b": "tests"}
+    assert layer(cow="1").slimmed == {}
+
+
+def test_slimming_a_layer_is_told_as_a_change() -> None:
+    before = LayerInputs(kind="wheel", name="cow", packages={"cow": "1"}, settings={"Python": "3.13"})
+    now = LayerInputs(
+        kind="wheel", name="cow", packages={"cow": "1"}, settings={"Python": "3.13", "slim": "tests (slim/1)"}
+    )
+
+    assert explain_change(now, [before]) == ("slim tests (slim/1) was added",)
