@@ -77,8 +77,13 @@ def plan_dockerfile(request: Request, workshop: Workshop, *, unpinned: bool = Fa
         write_lockfile(project.root / FILE, pins.lock)
     context = _context(project, planned.members, lock_path, kind)
     systems = _build_systems(planned, project)
+    hints = planned.plan.hints
+    if planned.plan.slim is not None:
+        hints = (*hints, "[tool.shipwheel.slim] is for images made without a Dockerfile: packages are whole here")
     return replace(
         planned.plan,
+        hints=hints,
+        slim=None,
         dockerfile=DockerfilePlan(
             image=image[0],
             digest=image[1],

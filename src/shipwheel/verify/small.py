@@ -59,7 +59,7 @@ TESTS: Final = Rule(
     severity="note",
     title="Packages bring their tests",
     why="Nobody runs the tests of dependencies in production.",
-    fix="Ask their authors to leave tests out of the wheel.",
+    fix='[tool.shipwheel.slim] drop = ["tests"]; elsewhere, ask their authors to leave tests out of the wheel.',
 )
 DOCS: Final = Rule(
     code="documentation",
@@ -75,7 +75,7 @@ DEVELOPMENT: Final = Rule(
     severity="note",
     title="Headers, static libraries or type stubs are in the image",
     why="They serve compilers and type checkers; a running program never opens them.",
-    fix="Leave them out with another stage, or ask the packages' authors to.",
+    fix='[tool.shipwheel.slim] drop = ["stubs", "headers", "static-libraries"]; elsewhere, ask the authors to.',
 )
 DEBUG: Final = Rule(
     code="debug-symbols",
@@ -83,7 +83,7 @@ DEBUG: Final = Rule(
     severity="note",
     title="Native libraries bring debugging data",
     why="Only a debugger opens it.",
-    fix="strip --strip-unneeded in the stage that builds; ask the packages' authors to strip their wheels.",
+    fix='[tool.shipwheel.slim] drop = ["debug-symbols"]; in a Dockerfile, strip --strip-unneeded where it builds.',
 )
 BUDGET: Final = Rule(
     code="over-budget",

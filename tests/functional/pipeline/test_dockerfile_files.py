@@ -110,3 +110,13 @@ def test_without_the_engine_nothing_is_written(bench, project: Path) -> None:  #
     assert done.returncode == 8
     assert "error[no-engine]" in done.stderr
     assert not (project / "Dockerfile").exists()
+
+
+def test_what_only_the_other_road_leaves_out_is_said(bench, project: Path) -> None:  # type: ignore[no-untyped-def]
+    with (project / "pyproject.toml").open("a") as file:
+        file.write('\n[tool.shipwheel.slim]\ndrop = ["tests"]\n')
+
+    done = bench.run("init", project)
+
+    assert done.returncode == 0, done.stderr
+    assert "hint: [tool.shipwheel.slim] is for images made without a Dockerfile" in done.stderr
