@@ -4,6 +4,7 @@ Packages of the projects come from a loopback index behind a login; tools come f
 """
 
 import json
+import os
 import secrets
 import shutil
 import subprocess
@@ -107,6 +108,13 @@ class Road:
         if self._pins.exists():
             shutil.copyfile(self._pins, root / FILE)
         return root
+
+    def as_secrets(self, login: Mapping[str, str]) -> dict[str, str]:
+        """Return the variables of compose.yaml and docker-bake.hcl that name the files to give as secrets."""
+        path = self.folder / "login.env"
+        path.write_text("".join(f"{name}={value}\n" for name, value in sorted(login.items())))
+        bundle = {**os.environ, **self.environ}.get("SSL_CERT_FILE", os.devnull)
+        return {"INDEX_LOGIN": str(path), "CA_BUNDLE": bundle}
 
     @property
     def _pins(self) -> Path:

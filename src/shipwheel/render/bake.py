@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import posixpath
 
-from shipwheel.plan.model import BuildPlan
+from shipwheel.plan.model import BuildPlan, DockerfilePlan
 from shipwheel.render.compose import compose_name
 from shipwheel.render.text import own_region
 
@@ -25,16 +25,17 @@ def render_bake(plan: BuildPlan) -> str:
         "# docker buildx bake            builds the app image",
         f"# docker buildx bake {name}-test    runs the suite",
         "# docker buildx bake all        builds every stage that is an image",
-        "# From the repository's root, several services at once: docker buildx bake -f a/docker-bake.hcl -f b/docker-bake.hcl",
+        *_several(name, road),
         *_variable("IMAGES", "localhost", "registry and folder of the images"),
         *_variable("TAG", "latest", "tag of the images"),
         *_variable("PLATFORMS", "", "as linux/amd64,linux/arm64; empty: the builder's own"),
         *_variable("CACHE", "", "a registry reference for caches; empty: none"),
         *_variable("CONTEXT", road.context, "the build context, seen from here"),
-        *_variable("CA_BUNDLE", "/dev/null", "PEM file of certificates to trust"),
-        *_variable(
-            "INDEX_LOGIN", "/dev/null", "file of NAME=value lines with credentials of package indexes"
-        ),
+        "",
+        "# Both reach the build as secrets, and no image. A file that is not below this folder has to be allowed:",
+        "# docker buildx bake --allow fs.read=FILE",
+        *_variable("CA_BUNDLE", "", "PEM file of certificates to trust"),
+        *_variable("INDEX_LOGIN", "", "file of NAME=value lines with credentials of package indexes"),
         "",
         'group "default" {',
         f'  targets = ["{name}"]',
@@ -51,7 +52,10 @@ def render_bake(plan: BuildPlan) -> str:
             "  context    = CONTEXT",
             f'  dockerfile = "{dockerfile}"',
             f'  target     = "{target}"',
-            '  secret     = ["id=ca,src=${CA_BUNDLE}", "id=index,src=${INDEX_LOGIN}"]',
+            "  secret = concat(",
+            '    equal(CA_BUNDLE, "") ? [] : ["id=ca,src=${CA_BUNDLE}"],',
+            '    equal(INDEX_LOGIN, "") ? [] : ["id=index,src=${INDEX_LOGIN}"],',
+            "  )",
         ]
         if target == "test":
             lines += ['  output     = ["type=cacheonly"]']
@@ -64,6 +68,19 @@ def render_bake(plan: BuildPlan) -> str:
             ]
         lines.append("}")
     return "\n".join([*lines, "", *own_region("bake")]) + "\n"
+
+
+def _several(name: str, road: DockerfilePlan) -> list[str]:
+    """Say how this file is used beside others. Bake takes paths from where it is started, not from the file."""
+    files = "-f a/docker-bake.hcl -f b/docker-bake.hcl a b"
+    if road.folder:
+        return [
+            f"# From the context's folder, several services at once: CONTEXT=. docker buildx bake {files}"
+        ]
+    return [
+        f"# From another folder, several services at once: docker buildx bake {files} \\",
+        f"#   --set {name}*.context=a --set …",
+    ]
 
 
 def _target(name: str, stage: str) -> str:

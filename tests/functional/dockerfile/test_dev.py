@@ -84,9 +84,7 @@ def test_a_dev_container_opens(road: Road, project: Path, tmp_path_factory: pyte
     # It knows its own containers again, and no one else's.
     dev(road, project, "down", "--volumes")
     environ = {**road.engine.environ, **HOST}
-    login = project / "login.env"
-    login.write_text("".join(f"{k}={v}\n" for k, v in road.environ.items() if k.startswith("POETRY_")))
-    environ |= {"INDEX_LOGIN": str(login), "CA_BUNDLE": os.environ.get("SSL_CERT_FILE", "/dev/null")}
+    environ |= road.as_secrets({k: v for k, v in road.environ.items() if k.startswith("POETRY_")})
     environ["npm_config_cache"] = str(tmp_path_factory.getbasetemp() / "npm")
     start = [npx, "--yes", "@devcontainers/cli@0.89.0"]
     up = subprocess.run(

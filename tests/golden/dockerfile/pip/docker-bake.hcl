@@ -1,10 +1,11 @@
 # Written by `shipwheel init`; it needs no shipwheel. Lines between <own …> and </own> are yours: they are
 # kept when the file is written again. `shipwheel init --check` tells when the rest no longer fits the project.
-# sealed f6def3a537849f24
+# sealed 5239fa9eab3ea28f
 # docker buildx bake            builds the app image
 # docker buildx bake shop-test    runs the suite
 # docker buildx bake all        builds every stage that is an image
-# From the repository's root, several services at once: docker buildx bake -f a/docker-bake.hcl -f b/docker-bake.hcl
+# From another folder, several services at once: docker buildx bake -f a/docker-bake.hcl -f b/docker-bake.hcl a b \
+#   --set shop*.context=a --set …
 
 # Registry and folder of the images.
 variable "IMAGES" {
@@ -31,14 +32,17 @@ variable "CONTEXT" {
   default = "."
 }
 
+# Both reach the build as secrets, and no image. A file that is not below this folder has to be allowed:
+# docker buildx bake --allow fs.read=FILE
+
 # PEM file of certificates to trust.
 variable "CA_BUNDLE" {
-  default = "/dev/null"
+  default = ""
 }
 
 # File of NAME=value lines with credentials of package indexes.
 variable "INDEX_LOGIN" {
-  default = "/dev/null"
+  default = ""
 }
 
 group "default" {
@@ -53,7 +57,10 @@ target "shop-builder" {
   context    = CONTEXT
   dockerfile = "Dockerfile"
   target     = "builder"
-  secret     = ["id=ca,src=${CA_BUNDLE}", "id=index,src=${INDEX_LOGIN}"]
+  secret = concat(
+    equal(CA_BUNDLE, "") ? [] : ["id=ca,src=${CA_BUNDLE}"],
+    equal(INDEX_LOGIN, "") ? [] : ["id=index,src=${INDEX_LOGIN}"],
+  )
   tags       = ["${IMAGES}/shop-builder:${TAG}"]
   platforms  = equal(PLATFORMS, "") ? [] : split(",", PLATFORMS)
   cache-from = equal(CACHE, "") ? [] : ["type=registry,ref=${CACHE}:shop"]
@@ -64,7 +71,10 @@ target "shop" {
   context    = CONTEXT
   dockerfile = "Dockerfile"
   target     = "app"
-  secret     = ["id=ca,src=${CA_BUNDLE}", "id=index,src=${INDEX_LOGIN}"]
+  secret = concat(
+    equal(CA_BUNDLE, "") ? [] : ["id=ca,src=${CA_BUNDLE}"],
+    equal(INDEX_LOGIN, "") ? [] : ["id=index,src=${INDEX_LOGIN}"],
+  )
   tags       = ["${IMAGES}/shop-app:${TAG}"]
   platforms  = equal(PLATFORMS, "") ? [] : split(",", PLATFORMS)
   cache-from = equal(CACHE, "") ? [] : ["type=registry,ref=${CACHE}:shop"]
@@ -75,7 +85,10 @@ target "shop-dev" {
   context    = CONTEXT
   dockerfile = "Dockerfile"
   target     = "dev"
-  secret     = ["id=ca,src=${CA_BUNDLE}", "id=index,src=${INDEX_LOGIN}"]
+  secret = concat(
+    equal(CA_BUNDLE, "") ? [] : ["id=ca,src=${CA_BUNDLE}"],
+    equal(INDEX_LOGIN, "") ? [] : ["id=index,src=${INDEX_LOGIN}"],
+  )
   tags       = ["${IMAGES}/shop-dev:${TAG}"]
   platforms  = equal(PLATFORMS, "") ? [] : split(",", PLATFORMS)
   cache-from = equal(CACHE, "") ? [] : ["type=registry,ref=${CACHE}:shop"]
@@ -86,7 +99,10 @@ target "shop-test" {
   context    = CONTEXT
   dockerfile = "Dockerfile"
   target     = "test"
-  secret     = ["id=ca,src=${CA_BUNDLE}", "id=index,src=${INDEX_LOGIN}"]
+  secret = concat(
+    equal(CA_BUNDLE, "") ? [] : ["id=ca,src=${CA_BUNDLE}"],
+    equal(INDEX_LOGIN, "") ? [] : ["id=index,src=${INDEX_LOGIN}"],
+  )
   output     = ["type=cacheonly"]
 }
 
