@@ -1,15 +1,18 @@
 """Examples whose dependencies are no wheels on an index: compiled, by path, of a workspace, by bare hashes."""
 
 import json
+import os
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
 import pytest
 
-from helpers.command import copy_example, shipwheel, uv
+from helpers.command import SHIPWHEEL, copy_example, shipwheel, uv
 from helpers.stand_in import python_slim
 from helpers.tools import require_tool
+from shipwheel.engine.platform import is_emulated
 from shipwheel.oci.layout import read_layout
 from shipwheel.oci.model import Platform
 from shipwheel.oci.read import LoadedImage
@@ -21,6 +24,7 @@ from shipwheel.testing.wheels import make_sdist
 # One worker for all: they share the root that they compile in.
 pytestmark = [pytest.mark.network, pytest.mark.xdist_group("examples")]
 
+EMULATOR = Path(__file__).parent.parent / "helpers/emulator.py"
 PYPROJECT = """\
 [build-system]
 requires = ["setuptools>=77"]
@@ -80,6 +84,8 @@ def test_a_compiled_layer_is_the_same_when_it_is_compiled_again(tmp_path: Path) 
 
 
 def test_for_another_processor_compiling_is_refused_and_planning_is_not(tmp_path: Path) -> None:
+    if is_emulated("arm64"):
+        pytest.skip("this machine has an emulator for linux/arm64, so it does compile")
     project = copy_example("c-extension", tmp_path)
     assert shipwheel("build", project).returncode == 0
 
@@ -88,7 +94,34 @@ def test_for_another_processor_compiling_is_refused_and_planning_is_not(tmp_path
 
     assert json.loads(planned.stdout)[0]["platform"] == "linux/arm64"
     assert refused.returncode == 7
-    assert "error[sdist-only]: tally 1.2.0 has to be compiled for linux/arm64" in refused.stderr
+    message = (
+        "error[sdist-only]: tally 1.2.0 has to be compiled for linux/arm64, and this machine is linux/amd64"
+    )
+    assert f"{message}; it has no wheel" in refused.stderr
+    assert "find-links" in refused.stderr
+
+
+@pytest.mark.conformance
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give a user namespace all users")
+def test_where_another_processor_is_emulated_it_is_compiled_for(tmp_path: Path) -> None:
+    project = copy_example("c-extension", tmp_path)
+    command = [sys.executable, EMULATOR, emulator(tmp_path), SHIPWHEEL, "run", project]
+    words = ["--platform", "linux/arm64", "--runner", "unshare", "--", "one", "two"]
+
+    done = subprocess.run([*command, *words], check=False, capture_output=True, text=True)
+
+    assert (done.returncode, done.stdout) == (0, "2 words\n"), done.stderr
+    assert "runs in this machine's emulator" in done.stderr
+    assert not is_emulated("arm64"), "the emulator was for that command alone"
+
+
+def emulator(folder: Path) -> Path:
+    """Return QEMU for arm64, from Debian and not installed: that would register it for the whole machine."""
+    apt = require_tool("apt-get")
+    subprocess.run([apt, "-qq", "download", "qemu-user-static"], cwd=folder, check=True)
+    [package] = folder.glob("qemu-user-static_*.deb")
+    subprocess.run(["dpkg-deb", "-x", package, folder / "qemu"], check=True)
+    return folder / "qemu/usr/bin/qemu-aarch64-static"
 
 
 def test_what_compiling_misses_is_named_until_it_is_there(tmp_path: Path) -> None:

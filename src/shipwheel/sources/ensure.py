@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from shipwheel.assemble.base import BaseMaker
 from shipwheel.assemble.workshop import Once, Workshop
 from shipwheel.base.model import Base, DebianBase
+from shipwheel.engine.platform import is_emulated
 from shipwheel.errors import BuildError, HostError, LockError, TargetError
 from shipwheel.lockfile import FILE, ShipwheelLock
 from shipwheel.locks.model import Selected
@@ -142,7 +143,7 @@ class Forge:
         from shipwheel.sources.maker import make_wheel
 
         def compiling() -> Compiling:
-            return self._compiling(title_of(item), item.place)
+            return self._compiling(title_of(item), item.place, item.alternatives)
 
         build, system = locked_build(item, self.lock)
         return make_wheel(
@@ -172,12 +173,14 @@ class Forge:
             project, system, key, target=self.target, workshop=self.workshop, compiling=compiling
         )
 
-    def _compiling(self, title: str, place: str) -> Compiling:
+    def _compiling(self, title: str, place: str, others: Sequence[str] = ()) -> Compiling:
         from shipwheel.sources.maker import Compiling
 
         with self._opening:
             if self._builder is None:
-                self._builder = open_builder(self.lock, title, place, self.target.platform, self.workshop)
+                self._builder = open_builder(
+                    self.lock, title, place, self.target.platform, self.workshop, others=others
+                )
         assembled = isinstance(self.lock.base, DebianBase)
         return Compiling(builder=self._builder, libraries=self._libraries, takes_packages=assembled)
 
@@ -223,20 +226,34 @@ def member_builders(members: Sequence[Project], lock: ShipwheelLock, platform: P
 
 
 def open_builder(
-    lock: ShipwheelLock, title: str, place: str, platform: Platform, workshop: Workshop
+    lock: ShipwheelLock,
+    title: str,
+    place: str,
+    platform: Platform,
+    workshop: Workshop,
+    *,
+    others: Sequence[str] = (),
 ) -> Builder:
-    """Return the builder for `platform`; raises TargetError `sdist-only` when it cannot run here."""
+    """Return the builder for `platform`; raises TargetError `sdist-only` when it cannot run here.
+
+    `title` at `place` is what has to be compiled; `others` are the files of its release that were not chosen.
+    """
     from shipwheel.sources.builder import Builder
     from shipwheel.sources.requirements import make_requirement
 
     locked = locked_builder(lock, platform)
-    if lock.builder is None or locked is None or platform != host_platform():
+    if lock.builder is None or locked is None:
         raise TargetError(
             "sdist-only",
-            f"{title} has to be compiled for {platform}, which works on such a machine alone",
+            f"{title} has to be compiled for {platform}, and {FILE} has no packages to do it there",
             place=place,
-            hint=f"build on {platform}, or choose a version with a wheel",
+            hint="choose a version with a wheel; compilers are locked for linux/amd64 and linux/arm64",
         )
+    here = host_platform()
+    if platform != here:
+        if not is_emulated(platform.architecture):
+            raise _foreign(title, place, platform, here, others)
+        workshop.progress.said(f"note: compiling for {platform} runs in this machine's emulator, and is slow")
     target = Target(
         python=locked.python, platform=platform, libc=plan_footing(lock.builder, platform).target.libc
     )
@@ -249,6 +266,20 @@ def open_builder(
 
     builder = Builder(lock.builder, locked, target, workshop, unbuilt=unbuilt, make=make)
     return builder
+
+
+def _foreign(
+    title: str, place: str, platform: Platform, here: Platform | None, others: Sequence[str]
+) -> TargetError:
+    tags = sorted({name[:-4].split("-", 2)[2] for name in others if name.endswith(".whl")})
+    return TargetError(
+        "sdist-only",
+        f"{title} has to be compiled for {platform}, and this machine is {here or 'another system'}"
+        + (f"; its wheels are for {', '.join(tags)}" if tags else "; it has no wheel"),
+        place=place,
+        hint=f"build on {platform}; or build its wheel there, offer it on an index or by find-links, and lock "
+        f"again; or have {platform} emulated here, which is slow (Debian: qemu-user-static)",
+    )
 
 
 def title_of(item: Selected) -> str:

@@ -75,6 +75,19 @@ def test_an_sdist_is_built_once_and_lies_in_a_layer_like_any_wheel(bench: Bench)
     assert bench.index.requests == []
 
 
+def test_a_source_in_python_alone_is_built_for_every_platform_on_this_one(bench: Bench) -> None:
+    project = bench.project(["dep"], wheels=[sdist(bench.folder, "dep")])
+    layers = {
+        platform: {
+            layer["name"]: layer["digest"]
+            for layer in bench.build(project, "--platform", platform)["platforms"][0]["layers"]
+        }
+        for platform in ("linux/amd64", "linux/arm64")
+    }
+
+    assert layers["linux/arm64"]["dep"] == layers["linux/amd64"]["dep"]
+
+
 def test_a_built_layer_is_the_same_wherever_it_is_built(bench: Bench) -> None:
     made = sdist(bench.folder, "dep")
     one = bench.build(bench.project(["dep"], wheels=[made]))
