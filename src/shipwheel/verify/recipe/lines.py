@@ -95,6 +95,8 @@ def _same_folder(told: str, written: str) -> bool:
 
 def _run(item: Instruction, told: str) -> bool:
     written = re.sub(r"^(?:--\S+\s+)+", "", item.text)
+    # Of a here-document its lines are what ran.
+    written = re.sub(r"^<<-?\s*[\"']?\w+[\"']?\s*\n", "", written)
     words = exec_form(written)
     if words is not None:
         written = " ".join(words)
