@@ -18,6 +18,7 @@ from shipwheel.locks.find import find_lock
 from shipwheel.locks.fresh import check_fresh
 from shipwheel.locks.read import read_lock
 from shipwheel.project.reader import read_project
+from shipwheel.wheel.indexes import default_url
 
 pytestmark = [pytest.mark.conformance, pytest.mark.network]
 HEAD = '[project]\nname = "{name}"\nversion = "1"\nrequires-python = ">=3.11"\n'
@@ -248,3 +249,196 @@ def test_uv_finds_stale_what_we_find_stale(writer: str, tmp_path: Path) -> None:
         )
         == []
     )
+
+
+PDM_EDITS = (
+    Edit("a file beside", "nothing\n", file="README"),
+    sub("a comment", "[tool.pdm]\n", "# nothing\n[tool.pdm]\n"),
+    sub("another specifier", ">=3,<4", ">=3,<5"),
+    sub("a specifier that excludes what is locked", ">=3,<4", "<3"),
+    sub("another spelling of the specifier", ">=3,<4", "<4, >=3"),
+    sub("another marker", "'3.12'", "'3.13'"),
+    sub("a marker in other quotes", "'3.12'", '\\"3.12\\"'),
+    sub("a dependency more", '"idna>=3,<4"', '"idna>=3,<4", "certifi"'),
+    sub("a dependency less", ", \"sniffio; python_version < '3.12'\"", ""),
+    sub("the order of dependencies", '"idna>=3,<4", "anyio"', '"anyio", "idna>=3,<4"'),
+    sub("a name in capitals", '"anyio"', '"AnyIO"'),
+    sub("the version", 'version = "1"', 'version = "2"'),
+    sub("the description", 'version = "1"', 'version = "1"\ndescription = "x"'),
+    sub("another extra", "fast = [", 'none = ["idna"]\nfast = ['),
+    sub("an empty extra more", "fast = [", "none = []\nfast = ["),
+    sub("a group more", "lint = [", 'docs = ["idna"]\nlint = ['),
+    sub("a group's requirement", "attrs>=22", "attrs>=21"),
+    sub("a group in capitals", "lint = [", "Lint = ["),
+    sub("a development group of the old kind", "[tool.pdm]\n", '[tool.pdm]\ndev-dependencies = {more = ["idna"]}\n'),
+    sub("requires-python", '">=3.11"', '">=3.12"'),
+    sub("requires-python in other words", '">=3.11"', '">=3.11.0"'),
+    sub("an override", 'certifi = ">2000"', 'certifi = ">2020"'),
+    sub("an exclusion", "[tool.pdm.resolution]\n", '[tool.pdm.resolution]\nexcludes = ["idna"]\n'),
+    sub("pre-releases", "[tool.pdm.resolution]\n", "[tool.pdm.resolution]\nallow-prereleases = true\n"),
+    sub("a source", "[tool.pdm]\n", '[tool.pdm]\nsource = [{name = "x", url = "https://index.example/simple"}]\n'),
+    sub("a script", "[tool.pdm]\n", '[tool.pdm]\nscripts = {x = "y"}\n'),
+)  # fmt: skip
+PDM_HEAD = HEAD.format(name="app") + (
+    'dependencies = ["idna>=3,<4", "anyio", "sniffio; python_version < \'3.12\'"]\n'
+    '[project.optional-dependencies]\nfast = ["iniconfig"]\n'
+    '[dependency-groups]\ndev = ["colorama", {include-group = "lint"}]\nlint = ["attrs>=22"]\n'
+    "[tool.pdm]\ndistribution = false\n"
+    '[tool.pdm.resolution]\noverrides = {certifi = ">2000"}\n'
+)
+PDM = {
+    "a project": Place({"pyproject.toml": PDM_HEAD}, PDM_EDITS),
+    "a workspace": Place(
+        {
+            "pyproject.toml": PDM_HEAD + '[tool.pdm.workspace]\nmembers = ["packages/*", "one"]\n',
+            "packages/a/pyproject.toml": HEAD.format(name="lib-a")
+            + 'dependencies = ["certifi"]\n[dependency-groups]\ndev = ["colorama"]\n'
+            + BUILD,
+            "packages/a/lib_a/__init__.py": "",
+            "one/pyproject.toml": HEAD.format(name="one") + 'dependencies = ["idna"]\n' + BUILD,
+            "one/one/__init__.py": "",
+        },
+        (
+            *PDM_EDITS,
+            sub("a member's dependency", '"certifi"', '"certifi", "attrs"', "packages/a/pyproject.toml"),
+            sub("a member's group", "colorama", "attrs", "packages/a/pyproject.toml"),
+            sub("a member's version", 'version = "1"', 'version = "2"', "packages/a/pyproject.toml"),
+            sub("a member's Python", ">=3.11", ">=3.12", "one/pyproject.toml"),
+            sub("the same members by name", '"packages/*"', '"packages/a"'),
+            sub("a member twice", '"packages/*"', '"packages/*", "packages/a"'),
+            sub("a member less", ', "one"', ""),
+            Edit("a new member", HEAD.format(name="new"), file="packages/new/pyproject.toml"),
+            Edit("a folder that is no member", "nothing\n", file="packages/new/README"),
+            Edit("a member that is gone", "", file="one/pyproject.toml"),
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize("title", PDM)
+def test_pdm_finds_stale_what_we_find_stale(
+    title: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PDM_USE_VENV", "false")
+    assert (
+        differences(
+            PDM[title],
+            tmp_path,
+            lambda root: run_tool("pdm", ["lock", "-q", "-G", ":all"], root),
+            lambda root: _succeeds("pdm", ["lock", "--check"], root),
+        )
+        == []
+    )
+
+
+POETRY_COMMON = (
+    Edit("a file beside", "nothing\n", file="README"),
+    sub("a comment", "[tool.poetry]\n", "# nothing\n[tool.poetry]\n"),
+    sub("the version", 'version = "1"', 'version = "2"'),
+    sub("a script", "[tool.poetry]\n", '[tool.poetry]\nclassifiers = ["x"]\n'),
+    sub("a setting of another tool", "[tool.poetry]\n", "[tool.other]\nx = 1\n[tool.poetry]\n"),
+    sub("a group more", "[tool.poetry.group.dev", '[tool.poetry.group.docs.dependencies]\nidna = "*"\n[tool.poetry.group.dev'),
+    sub("a group's requirement", 'colorama = "*"', 'colorama = ">=0.4"'),
+    sub("a group made optional", "[tool.poetry.group.dev", "[tool.poetry.group.dev]\noptional = true\n[tool.poetry.group.dev"),
+    sub("the order in a group", 'colorama = "*"\nattrs = "*"', 'attrs = "*"\ncolorama = "*"'),
+    sub("a source", "[tool.poetry]\n", '[[tool.poetry.source]]\nname = "x"\nurl = "https://index.example/simple/"\npriority = "explicit"\n[tool.poetry]\n'),
+    sub("a development group of the old kind", "[tool.poetry.group.dev", '[tool.poetry.dev-dependencies]\niniconfig = "*"\n[tool.poetry.group.dev'),
+    sub("the package mode", "[tool.poetry]\n", "[tool.poetry]\npackage-mode = false\n"),
+)  # fmt: skip
+POETRY_TABLE = """[tool.poetry]
+name = "app"
+version = "1"
+description = ""
+authors = []
+[tool.poetry.dependencies]
+python = ">=3.11"
+idna = "^3"
+anyio = {version = ">=4", optional = true}
+[tool.poetry.extras]
+fast = ["anyio"]
+[tool.poetry.group.dev.dependencies]
+colorama = "*"
+attrs = "*"
+"""
+POETRY_PROJECT = """[project]
+name = "app"
+version = "1"
+description = ""
+requires-python = ">=3.11"
+dependencies = ["idna>=3"]
+[project.optional-dependencies]
+fast = ["anyio>=4"]
+[dependency-groups]
+lint = ["iniconfig", {include-group = "more"}]
+more = ["sniffio"]
+[tool.poetry]
+[tool.poetry.dependencies]
+sniffio = "*"
+[tool.poetry.group.dev.dependencies]
+colorama = "*"
+attrs = "*"
+"""
+POETRY = {
+    "a Poetry table": Place(
+        {"pyproject.toml": POETRY_TABLE},
+        (
+            *POETRY_COMMON,
+            sub("a constraint", '"^3"', '"^3.0"'),
+            sub("the Python", '">=3.11"', '">=3.12"'),
+            sub("an extra", 'fast = ["anyio"]', 'fast = ["anyio"]\nslow = ["anyio"]'),
+            sub("an empty table of dependencies in [project]", "[tool.poetry]\n", "[project]\nname = 'app'\n[tool.poetry]\n"),
+            sub("dependencies in [project]", "[tool.poetry]\n", "[project]\nname = 'app'\nversion = '1'\ndependencies = ['idna']\n[tool.poetry]\n"),
+            sub("a dependency group", "[tool.poetry]\n", "[dependency-groups]\nx = ['idna']\n[tool.poetry]\n"),
+        ),
+    ),
+    "a project table": Place(
+        {"pyproject.toml": POETRY_PROJECT},
+        (
+            *POETRY_COMMON,
+            sub("a specifier", "idna>=3", "idna>=2"),
+            sub("a specifier in other words", "idna>=3", "idna >= 3"),
+            sub("the Python", '">=3.11"', '">=3.12"'),
+            sub("an extra", '"anyio>=4"', '"anyio>=3"'),
+            sub("an empty extra more", "fast =", "none = []\nfast ="),
+            sub("a dependency group", "iniconfig", "iniconfig>=1"),
+            sub("an empty dependency group", "more = [", "none = []\nmore = ["),
+            sub("what Poetry adds", 'sniffio = "*"', 'sniffio = ">=1"'),
+        ),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("writer", "title"),
+    [
+        ("poetry", "a Poetry table"),
+        ("poetry", "a project table"),
+        ("poetry@2.1.3", "a project table"),
+        ("poetry@1.8.5", "a Poetry table"),
+    ],
+)
+def test_poetry_finds_stale_what_we_find_stale(
+    writer: str, title: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("POETRY_VIRTUALENVS_CREATE", "false")
+    # Older Poetry asks the default index in a way that not every mirror answers.
+    source = f'[[tool.poetry.source]]\nname = "main"\nurl = "{default_url()}"\n'
+    text = POETRY[title].files["pyproject.toml"] + source
+    assert (
+        differences(
+            Place({"pyproject.toml": text}, POETRY[title].edits),
+            tmp_path,
+            lambda root: run_tool(writer, ["lock", "-q"], root),
+            lambda root: _is_fresh_for_poetry(writer, root),
+        )
+        == []
+    )
+
+
+def _is_fresh_for_poetry(tool: str, root: Path) -> bool:
+    # `check` fails for much else, too.
+    try:
+        run_tool(tool, ["check", "--lock", "--no-ansi"], root)
+    except RuntimeError as error:
+        return "changed significantly" not in str(error)
+    return True

@@ -176,7 +176,7 @@ def run_tool(tool: str, arguments: Sequence[str], folder: Path, environment: Pat
     command = [uv(), *arguments] if tool == "uv" else [*fetched, *arguments]
     answer = subprocess.run(command, cwd=folder, env=environ, capture_output=True, text=True, check=False)
     if answer.returncode != 0:
-        raise RuntimeError(f"{tool} {' '.join(arguments)}: {answer.stdout[-500:]}{answer.stderr[-500:]}")
+        raise RuntimeError(f"{tool} {' '.join(arguments)}: {answer.stdout[-4000:]}{answer.stderr[-4000:]}")
     return answer.stdout
 
 

@@ -9,13 +9,11 @@ import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
 from shipwheel.errors import LockError
-from shipwheel.locks.constraint import admits
 from shipwheel.locks.model import Lock
-from shipwheel.locks.requests import project_needs
+from shipwheel.locks.pdm_fresh import pdm_is_stale, what_is_unsatisfied
 from shipwheel.locks.uv_fresh import uv_is_stale
 from shipwheel.project.model import Project
 
@@ -46,15 +44,15 @@ def check_fresh(lock: Lock, project: Project) -> None:
         case "uv":
             stale = uv_is_stale(lock, project)
         case "pdm":
-            stale = _pdm_is_stale(lock, project, lock.evidence.get("content_hash"))
+            stale = pdm_is_stale(lock, project, lock.evidence.get("content_hash"))
         case "pipenv":
             stale = _pipfile_is_stale(lock)
         case "pylock":
             hashes = lock.evidence.get("pdm", {}).get("hashes") or {}
             algorithm, digest = next(iter(hashes.items()), ("", ""))
-            stale = _pdm_is_stale(lock, project, f"{algorithm}:{digest}" if digest else None)
+            stale = pdm_is_stale(lock, project, f"{algorithm}:{digest}" if digest else None)
         case "requirements":
-            stale = _unsatisfied(lock, project)
+            stale = what_is_unsatisfied(lock, project)
     if stale is not None:
         raise LockError(
             "stale-lock",
@@ -62,22 +60,6 @@ def check_fresh(lock: Lock, project: Project) -> None:
             place=str(lock.info.path),
             hint=f"`{_COMMANDS[lock.info.kind]}` brings it up to date; --frozen takes it as it is",
         )
-
-
-def _unsatisfied(lock: Lock, project: Project) -> str | None:
-    """Return what `[project] dependencies` ask for on every platform and the lock does not hold."""
-    locked: dict[str, list[str | None]] = {}
-    for package in lock.packages:
-        locked.setdefault(package.name, []).append(package.version)
-    for need in project_needs(project.data, file=project.pyproject.name):
-        if need.marker or need.name == project.name:
-            continue
-        if need.name not in locked:
-            return f"{need.name} is not in it"
-        versions = [version for version in locked[need.name] if version is not None]
-        if versions and not any(admits(need.constraint, version) for version in versions):
-            return f"it has {need.name} {versions[0]}, the project asks for {need.constraint}"
-    return None
 
 
 def _poetry_is_stale(lock: Lock, project: Project) -> str | None:
@@ -133,41 +115,6 @@ def _tool_content(poetry: Mapping[str, Any], *, keep_missing: bool) -> dict[str,
 def _digest(content: object) -> str:
     # Dates in a dependency table make Poetry fail; here they only have to give some hash.
     return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
-
-
-def _pdm_is_stale(lock: Lock, project: Project, locked: object) -> str | None:
-    algorithm, _, digest = str(locked or "").partition(":")
-    if not digest or algorithm not in hashlib.algorithms_guaranteed:
-        # PDM's newer `lock_inputs` fingerprint its own configuration too; the wishes are what a user changes.
-        return _unsatisfied(lock, project)
-    return None if digest in pdm_hashes(project, algorithm) else "the content_hash differs"
-
-
-def pdm_hashes(project: Project, algorithm: str) -> Iterator[str]:
-    """Yield the content hashes that PDM's generations compute for the project, by how groups and resolution counted."""
-    data = project.data
-    pdm = data.get("tool", {}).get("pdm", {})
-    raw = pdm.get("dev-dependencies", {})
-    groups: dict[str, list[Any]] = {}
-    for table in (data.get("dependency-groups", {}), raw):
-        for name, wishes in table.items():
-            normal = canonicalize_name(name)
-            groups[normal] = [*groups.get(normal, []), *wishes]
-    resolution = pdm.get("resolution", {})
-    table = data.get("project", {})
-    for dev in (groups, raw):
-        # Before 2.17 only the overrides counted.
-        for part in ({"resolution": resolution}, {"overrides": resolution.get("overrides", {})}):
-            content = {
-                "sources": pdm.get("source", []),
-                "dependencies": table.get("dependencies", []),
-                "dev-dependencies": dev,
-                "optional-dependencies": table.get("optional-dependencies", {}),
-                "requires-python": table.get("requires-python", ""),
-                **part,
-            }
-            text = json.dumps(content, sort_keys=True, default=str)
-            yield hashlib.new(algorithm, text.encode()).hexdigest()
 
 
 def _pipfile_is_stale(lock: Lock) -> str | None:

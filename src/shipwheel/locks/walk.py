@@ -8,7 +8,8 @@ constraints tell them apart.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 from packaging.utils import NormalizedName
 from packaging.version import Version
@@ -22,12 +23,23 @@ from shipwheel.locks.model import Lock, LockedPackage, Need, Root
 _Wish = tuple[Need, LockedPackage | None]
 
 
-class _ConflictError(Exception):
-    """A package that was chosen does not satisfy a later wish."""
+# Combinations of versions that are tried before a lock counts as contradicting itself; real ones need a few.
+_MOST_TRIES = 500
 
-    def __init__(self, chosen: LockedPackage) -> None:
-        super().__init__(chosen.name)
-        self.chosen = chosen
+
+class _DeadEndError(Exception):
+    """What was chosen cannot be continued: `told` is what to say where nothing else can be chosen."""
+
+    def __init__(self, told: LockError) -> None:
+        super().__init__(told.code)
+        self.told = told
+
+
+class _Choice(NamedTuple):
+    """Several versions of `name` would do; best first."""
+
+    name: NormalizedName
+    candidates: Sequence[LockedPackage]
 
 
 class Walk:
@@ -42,6 +54,7 @@ class Walk:
             self._by_name.setdefault(package.name, []).append(package)
         self._asked: dict[NormalizedName, set[NormalizedName]] = {}
         self._within: Mapping[NormalizedName, LockedPackage] | None = None
+        self._tries = 0
 
     def follow(
         self,
@@ -69,20 +82,39 @@ class Walk:
             # What a flat lock chose may be asked for by nothing that we can read: each starts a walk.
             wishes += [(Need(name), None) for name in sorted(within)]
         wishes = [wish for wish in wishes if self._environment.holds(wish[0].marker, place=place)]
-        banned: set[int] = set()
-        while True:
+        self._tries = 0
+        try:
+            return self._search(wishes, {})
+        except _DeadEndError as error:
+            raise error.told from None
+
+    def _search(
+        self, wishes: Sequence[_Wish], decided: Mapping[NormalizedName, LockedPackage]
+    ) -> dict[NormalizedName, LockedPackage]:
+        """Run with the versions `decided`; where more are open, try them in order. Raises _DeadEndError."""
+        self._tries += 1
+        found = self._run(wishes, decided)
+        if not isinstance(found, _Choice):
+            return found
+        ends: list[_DeadEndError] = []
+        for candidate in found.candidates:
             try:
-                return self._run(wishes, banned)
-            except _ConflictError as conflict:
-                # Another of its versions may satisfy everybody; the search ends when none is left.
-                banned.add(id(conflict.chosen))
+                return self._search(wishes, {**decided, found.name: candidate})
+            except _DeadEndError as error:
+                ends.append(error)
+                if self._tries > _MOST_TRIES:
+                    break
+        raise ends[0]
 
     def required_by(self, package: LockedPackage) -> tuple[NormalizedName, ...]:
         """Return the names that asked for `package`, sorted; the project's own wish has no name."""
         asked = self._asked.get(package.name, set()) | {NormalizedName(name) for name in package.required_by}
         return tuple(sorted(asked - {package.name, self._root.name}))
 
-    def _run(self, wishes: Iterable[_Wish], banned: set[int]) -> dict[NormalizedName, LockedPackage]:
+    def _run(
+        self, wishes: Iterable[_Wish], decided: Mapping[NormalizedName, LockedPackage]
+    ) -> dict[NormalizedName, LockedPackage] | _Choice:
+        """Return all that the wishes reach, or the first choice that is not `decided`. Raises _DeadEndError."""
         chosen: dict[NormalizedName, LockedPackage] = {}
         seen: set[tuple[int, NormalizedName | None]] = set()
         self._asked = {}
@@ -90,19 +122,21 @@ class Walk:
         undecided: deque[_Wish] = deque()
         while queue or undecided:
             # A wish that leaves a choice waits for one that does not.
-            decide = not queue
-            need, asker = (undecided if decide else queue).popleft()
-            found = self._candidates(need, banned, asker)
+            waited = not queue
+            need, asker = (undecided if waited else queue).popleft()
+            found = self._candidates(need, asker)
             if not found:
                 continue
-            package = chosen.get(need.name)
-            if package is None:
-                if len(found) > 1 and not decide:
-                    undecided.append((need, asker))
-                    continue
-                package = chosen[need.name] = found[0]
-            elif all(package is not candidate for candidate in found):
-                raise _ConflictError(package)
+            package = chosen.get(need.name) or decided.get(need.name)
+            if package is None and len(found) > 1:
+                if waited:
+                    return _Choice(need.name, found)
+                undecided.append((need, asker))
+                continue
+            package = package or found[0]
+            if all(package is not candidate for candidate in found):
+                raise _DeadEndError(self._contradiction(package))
+            chosen[need.name] = package
             if asker is not None:
                 self._asked.setdefault(need.name, set()).add(asker.name)
             for extra in (None, *need.extras):
@@ -117,8 +151,11 @@ class Walk:
             (need, package) for need in needs if self._environment.holds(need.marker, place=package.place)
         ]
 
-    def _candidates(self, need: Need, banned: set[int], asker: LockedPackage | None) -> list[LockedPackage]:
-        """Return the locked packages that satisfy `need`, best first; none where it may be left out."""
+    def _candidates(self, need: Need, asker: LockedPackage | None) -> list[LockedPackage]:
+        """Return the locked packages that satisfy `need`, best first; none where it may be left out.
+
+        Raises _DeadEndError where there has to be one and is none.
+        """
         if self._within is not None:
             package = self._within.get(need.name)
             return [] if package is None else [package]
@@ -126,22 +163,19 @@ class Walk:
         if every is None:
             if need.name in self._lock.unlocked or need.name == self._root.name:
                 return []
-            raise self._missing(need, asker)
+            raise _DeadEndError(self._missing(need, asker))
         here = [package for package in every if self._belongs(package)]
         if len(every) == 1 or not here:
             return here
         fitting = [package for package in here if self._satisfies(package, need)]
         if not fitting:
-            raise self._missing(need, asker)
-        left = [package for package in fitting if id(package) not in banned]
-        if not left:
-            raise self._contradiction(fitting[0])
-        if len(left) > 1 and need.version is None:
-            left = [package for package in left if self._in_fork(package)]
+            raise _DeadEndError(self._missing(need, asker))
+        if len(fitting) > 1 and need.version is None:
+            fitting = [package for package in fitting if self._in_fork(package)]
         # Two stable sorts: the newest version first, the default index before others.
-        left.sort(key=lambda package: package.source or "")
-        left.sort(key=lambda package: Version(package.version or "0"), reverse=True)
-        return left
+        fitting.sort(key=lambda package: package.source or "")
+        fitting.sort(key=lambda package: Version(package.version or "0"), reverse=True)
+        return fitting
 
     def _belongs(self, package: LockedPackage) -> bool:
         """Tell whether what the package itself says of its environment holds (Poetry 1.0, PDM)."""

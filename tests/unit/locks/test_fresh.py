@@ -121,6 +121,41 @@ def test_pdms_content_hash(tmp_path: Path, pyproject: str, fresh: bool) -> None:
             check_fresh(lock, project)
 
 
+PDM_WORKSPACE = """[project]
+name = "app"
+requires-python = ">=3.11"
+dependencies = ["requests>=2"]
+[tool.pdm.workspace]
+members = ["packages/*", "one", "packages/a"]
+"""
+PDM_WORKSPACE_HASH = "709e89ada2732810cb7b939517b217cf80e8f8165987d1b83a9dcf5948450049"
+
+
+@pytest.mark.parametrize(
+    ("member", "before", "after", "fresh"),
+    [
+        ("one", "idna", "idna", True),
+        ("one", "idna", "certifi", False),
+        ("packages/b", "idna", "certifi", False),
+        ("packages/new", "idna", "idna", False),
+    ],
+)
+def test_pdms_hash_of_a_workspace_counts_every_member(
+    tmp_path: Path, member: str, before: str, after: str, fresh: bool
+) -> None:
+    project = project_at(tmp_path, PDM_WORKSPACE)
+    for path in ("one", "packages/a", "packages/b", member):
+        text = f'[project]\nname = "{Path(path).name}"\ndependencies = ["idna"]\n'
+        project_at(tmp_path / path, text.replace(before, after) if path == member else text)
+    text = pdm_lock(pdm_package("requests", "2.1")).replace("sha256:0", f"sha256:{PDM_WORKSPACE_HASH}", 1)
+    lock = read_text_as("pdm.lock", text, project)
+    if fresh:
+        check_fresh(lock, project)
+    else:
+        with pytest.raises(LockError, match="content_hash differs"):
+            check_fresh(lock, project)
+
+
 @pytest.mark.parametrize(("wish", "fresh"), [("requests>=2", True), ("requests>=3", False), ("other", False)])
 def test_without_a_hash_the_wishes_have_to_be_in_the_lock(tmp_path: Path, wish: str, fresh: bool) -> None:
     project = project_at(

@@ -193,3 +193,16 @@ def test_a_broken_dependency_is_located(tmp_path: Path) -> None:
     with pytest.raises(LockError) as caught:
         read(tmp_path, pdm_lock(pdm_package("web", needs=["??"])))
     assert caught.value.problems[0].place == "pdm.lock [package.web]"
+
+
+def test_a_version_that_leads_nowhere_is_taken_back(tmp_path: Path) -> None:
+    # b 2.0 would need another a than the one that is asked for: b 1.0 it is.
+    project = project_at(tmp_path, '[project]\nname = "app"\ndependencies = ["a==1.0", "b"]\n')
+    text = pdm_lock(
+        pdm_package("a", "1.0", groups=None),
+        pdm_package("a", "2.0", groups=None),
+        pdm_package("b", "1.0", groups=None),
+        pdm_package("b", "2.0", groups=None, needs=["a==2.0"]),
+        strategy=(),
+    )
+    assert chosen(read_text_as("pdm.lock", text, project)) == ["a 1.0", "b 1.0"]
