@@ -1,14 +1,21 @@
 """Images that mean harm end in a clear error, in bounded memory and time, or are checked as they are."""
 
 import gzip
+import hashlib
 import json
+import os
+import resource
+import subprocess
 import tarfile
 import tracemalloc
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from helpers.command import SHIPWHEEL
 from helpers.images import foreign_tar, layer_of, member
 from helpers.zoo import AMD64, CONFIG, SITE, check, clean_image, layer, with_config, with_files
 from shipwheel.errors import ImageError, IntegrityError
@@ -160,3 +167,166 @@ def test_a_manifest_of_another_kind_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ImageError) as error:
         read_layout(tmp_path / "layout")
     assert error.value.code == "bad-manifest"
+
+
+GZIP = b"\x1f\x8b"
+SMALL = foreign_tar([member("srv/file", b"text")])
+CONFIG_JSON = {
+    "architecture": "amd64",
+    "os": "linux",
+    "config": {},
+    "rootfs": {"type": "layers", "diff_ids": []},
+}
+
+
+def layout(
+    folder: Path,
+    *layers: bytes,
+    config: bytes | None = None,
+    manifest: Callable[[dict[str, Any]], object] = lambda data: data,
+) -> Path:
+    """Write a layout by hand, whatever it says; `manifest` may change what the manifest claims."""
+
+    def blob(data: bytes) -> dict[str, Any]:
+        digest = hashlib.sha256(data).hexdigest()
+        (folder / "blobs" / "sha256" / digest).write_bytes(data)
+        return {"digest": f"sha256:{digest}", "size": len(data)}
+
+    (folder / "blobs" / "sha256").mkdir(parents=True)
+    (folder / "oci-layout").write_text('{"imageLayoutVersion": "1.0.0"}')
+    diff_ids = [f"sha256:{hashlib.sha256(_unpacked(layer)).hexdigest()}" for layer in layers]
+    made = {**CONFIG_JSON, "rootfs": {"type": "layers", "diff_ids": diff_ids}}
+    kind = "application/vnd.oci.image."
+    data = {
+        "schemaVersion": 2,
+        "mediaType": f"{kind}manifest.v1+json",
+        "config": {"mediaType": f"{kind}config.v1+json", **blob(config or json.dumps(made).encode())},
+        "layers": [
+            {"mediaType": f"{kind}layer.v1.tar" + "+gzip" * layer.startswith(GZIP), **blob(layer)}
+            for layer in layers
+        ],
+    }
+    manifest(data)
+    entry = {"mediaType": f"{kind}manifest.v1+json", **blob(json.dumps(data).encode())}
+    (folder / "index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": [entry]}))
+    return folder
+
+
+def _unpacked(layer: bytes) -> bytes:
+    return gzip.decompress(layer) if layer.startswith(GZIP) else layer
+
+
+def with_size(tar: bytes, size: int) -> bytes:
+    """Return the tar whose first header claims `size` bytes (GNU's base-256), with its checksum right."""
+    head = bytearray(tar[:512])
+    head[124:136] = b"\x80" + size.to_bytes(11, "big")
+    head[148:156] = b" " * 8
+    head[148:156] = b"%06o\0 " % sum(head)
+    return bytes(head) + tar[512:]
+
+
+def lying(data: dict[str, Any]) -> None:
+    data["layers"][0]["digest"] = "sha256:" + "0" * 64
+
+
+def endless(data: dict[str, Any]) -> None:
+    data["layers"][0]["size"] = 2**62
+
+
+def crowded(data: dict[str, Any]) -> None:
+    data["layers"] *= 10_000
+
+
+def nested(depth: int) -> bytes:
+    return b'{"config": ' + b"[" * depth + b"]" * depth + b"}"
+
+
+HOSTILE: dict[str, tuple[Callable[[Path], Path], str]] = {
+    "a digest that no blob has": (lambda folder: layout(folder, SMALL, manifest=lying), "absent-blob"),
+    "a layer of 4 EiB": (lambda folder: layout(folder, SMALL, manifest=endless), "wrong-size"),
+    "10,000 layers": (lambda folder: layout(folder, SMALL, manifest=crowded), "bad-manifest"),
+    "a file of 8 EiB": (lambda folder: layout(folder, with_size(SMALL, 2**63 - 1)), "bad-tar"),
+    "a file of 100 GB that is not there": (lambda folder: layout(folder, with_size(SMALL, 10**11)), "bad-tar"),
+    "JSON that is nested 100,000 times": (lambda folder: layout(folder, SMALL, config=nested(100_000)), "bad-config"),
+    "JSON that ends early": (lambda folder: layout(folder, SMALL, config=b'{"config": {"User": "'), "bad-config"),
+    "JSON with a number of a million digits": (
+        lambda folder: layout(folder, SMALL, config=b'{"created": ' + b"9" * 1_000_000 + b"}"), "bad-config",
+    ),
+    "noise instead of a layer": (lambda folder: layout(folder, b"noise" * 1000), "bad-tar"),
+    "a layer that ends in the middle": (lambda folder: layout(folder, SMALL[:700]), "bad-tar"),
+    "folders in folders, 20,000 deep": (
+        lambda folder: layout(folder, foreign_tar([member("d/" * 20_000 + "file")])), "unsafe-path",
+    ),
+    "links that go in circles": (
+        lambda folder: layout(
+            folder,
+            foreign_tar(
+                [
+                    *(member(f"l/{n}", kind=tarfile.SYMTYPE, link=f"{(n + 1) % 500}") for n in range(500)),
+                    member("etc", kind=tarfile.SYMTYPE, link="l/0/../0/../0"),
+                    member("usr", kind=tarfile.SYMTYPE, link="usr"),
+                ]
+            ),
+        ),
+        "",
+    ),
+}  # fmt: skip
+
+
+def limited() -> None:
+    """Leave a process 900 MB of addresses and 30 seconds of processor: without, it is the machine that gives up."""
+    resource.setrlimit(resource.RLIMIT_AS, (900_000_000, 900_000_000))
+    resource.setrlimit(resource.RLIMIT_CPU, (30, 30))
+
+
+def check_limited(target: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [SHIPWHEEL, "check", str(target), "--quiet"],
+        capture_output=True,
+        text=True,
+        check=False,
+        preexec_fn=limited,
+        env={**os.environ, "NO_COLOR": "1"},
+    )
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_image_ends_in_a_clear_error_or_a_report_with_little_memory_and_time(
+    name: str, tmp_path: Path
+) -> None:
+    make, code = HOSTILE[name]
+    done = check_limited(make(tmp_path / "layout"))
+    assert "Traceback" not in done.stderr
+    if code:
+        assert f"error[{code}]" in done.stderr
+        assert done.returncode not in (0, 1)
+        assert len(done.stderr) < 2000
+    else:
+        assert done.returncode in (0, 1), done.stderr
+        assert "to pull" in done.stdout
+
+
+def test_a_bomb_of_four_gigabytes_is_given_up_with_little_memory_and_time(tmp_path: Path) -> None:
+    # 4 GB of zeros in 4 MB: one packed piece again and again, as gzip's members may follow each other.
+    piece = gzip.compress(bytes(64 * 1024 * 1024))
+    head = gzip.compress(with_size(SMALL, 64 * 64 * 1024 * 1024)[:512])
+    target = layout(tmp_path / "layout", head)
+    bomb = head + piece * 64
+    digest = hashlib.sha256(bomb).hexdigest()
+    (target / "blobs" / "sha256" / digest).write_bytes(bomb)
+    _redirect(target, f"sha256:{digest}", len(bomb))
+    done = check_limited(target)
+    assert "Traceback" not in done.stderr
+    assert "error[layer-too-large]" in done.stderr
+
+
+def _redirect(target: Path, digest: str, size: int) -> None:
+    """Make the manifest's only layer another one."""
+    index = json.loads((target / "index.json").read_bytes())
+    path = target / "blobs" / "sha256" / index["manifests"][0]["digest"].removeprefix("sha256:")
+    data = json.loads(path.read_bytes())
+    data["layers"][0] |= {"digest": digest, "size": size}
+    text = json.dumps(data).encode()
+    index["manifests"][0] |= {"digest": f"sha256:{hashlib.sha256(text).hexdigest()}", "size": len(text)}
+    path.with_name(hashlib.sha256(text).hexdigest()).write_bytes(text)
+    (target / "index.json").write_text(json.dumps(index))
