@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from shipwheel.pipeline import Request
     from shipwheel.progress import Progress
     from shipwheel.project.model import Project
-    from shipwheel.verify.model import Report
+    from shipwheel.verify.model import Measurement, Report
 
 FORMATS: Final = ("text", "json", "sarif", "junit", "markdown", "html")
 _FAILED: Final = 1
@@ -51,6 +51,7 @@ class _Target:
     image: Image | LoadedImage
     name: str
     again: Image | None = None
+    tried: tuple[Measurement, ...] = ()
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -95,6 +96,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--run",
         action="store_true",
         help="run the image: import every module, start every command, start and stop the program",
+    )
+    parser.add_argument(
+        "--measure",
+        action="store_true",
+        help="--run, and time it: imports, first answer, end; and what changes of PROJECT (or of an IMAGE's "
+        "--dockerfile) take to build and push, made in a scratch copy",
     )
     parser.add_argument(
         "--rebuild", action="store_true", help="build PROJECT once more from nothing and compare the images"
@@ -153,6 +160,8 @@ def run(options: argparse.Namespace) -> int:
                     today=datetime.now(UTC).date(),
                     environ=dict(os.environ),
                     machine=_machine(options, target.image, progress),
+                    measure=options.measure,
+                    tried=target.tried,
                     only=frozenset(word for words in options.only for word in words.split(",") if word),
                 )
             )
@@ -289,7 +298,8 @@ def _open(options: argparse.Namespace, project: Project | None, progress: Progre
         built = build(request, workshop)
         again = _build_again(request, workshop) if options.rebuild else None
         with workshop.cache.in_use():
-            yield _Target(image=built.images[0], name=str(built.reference), again=again)
+            tried = _try_changes(request, workshop) if options.measure else ()
+            yield _Target(image=built.images[0], name=str(built.reference), again=again, tried=tried)
         return
     if options.rebuild:
         raise UsageError("rebuild-project", "only a PROJECT can be built again", place="--rebuild")
@@ -306,6 +316,13 @@ def _open(options: argparse.Namespace, project: Project | None, progress: Progre
         wanted = _platform(options.platform)
         image = opened.image_for(wanted, default=default_platform())
         yield _Target(image=image, name=options.target)
+
+
+def _try_changes(request: Request, workshop: Workshop) -> tuple[Measurement, ...]:
+    from shipwheel.trial.native import try_changes
+
+    workshop.progress.said("measuring changes in a copy of the project")
+    return tuple(try_changes(request, workshop))
 
 
 def _build_again(request: Request, workshop: Workshop) -> Image:
@@ -339,7 +356,7 @@ class ImageMachine:
 def _machine(
     options: argparse.Namespace, image: Image | LoadedImage, progress: Progress
 ) -> ImageMachine | None:
-    if not options.run and options.runner is None:
+    if not options.run and not options.measure and options.runner is None:
         return None
     from shipwheel.engine.detect import find_runner
     from shipwheel.oci.read import LoadedImage

@@ -36,15 +36,17 @@ from shipwheel.verify import (
 from shipwheel.verify.composefile import check as composefile
 from shipwheel.verify.evidence import CHECK_LIMITS, collect
 from shipwheel.verify.gather import merge, with_lines
-from shipwheel.verify.health import HealthCheck, image_health_check
+from shipwheel.verify.health import image_health_check
 from shipwheel.verify.installed import Installed, find_installed
 from shipwheel.verify.machine import Machine, find_python
+from shipwheel.verify.measure import measure
 from shipwheel.verify.model import (
     PROMISES,
     SEVERITIES,
     Finding,
     Folder,
     Ignored,
+    Measurement,
     NotChecked,
     Report,
     Result,
@@ -94,7 +96,8 @@ class Question:
     `layout` is a folder with the image for a scanner, told to stay `offline` or not; `again` is the image
     built once more, from nothing, and `dev` the project's image for development. `dockerfile` and `compose`
     are files to look at too, the first with the linters on the PATH of `environ`. `today` tells what gets
-    no security fixes any more.
+    no security fixes any more. With `measure` what the machine runs is timed too; `tried` are changes that
+    were really made, built and pushed.
     """
 
     image: Image | LoadedImage
@@ -106,6 +109,8 @@ class Question:
     only: frozenset[str] = frozenset()
     limits: Limits = CHECK_LIMITS
     machine: Machine | None = None
+    measure: bool = False
+    tried: Sequence[Measurement] = ()
     again: Image | None = None
     dockerfile: Path | None = None
     compose: Path | None = None
@@ -125,7 +130,8 @@ def check_image(question: Question) -> Report:
     _check_codes(question)
     subject = make_subject(question)
     lines = _lines(question, subject)
-    results = merge(with_lines(_results(question, subject), str(question.dockerfile), lines))
+    seen = _observe(question, subject)
+    results = merge(with_lines(_results(question, subject, seen), str(question.dockerfile), lines))
     if question.only:
         results = [result for result in results if result.rule.code in question.only]
     findings: list[Finding] = []
@@ -165,24 +171,39 @@ def check_image(question: Question) -> Report:
         kinds=kinds,
         folders=_printable_folder(small.summarize_folders(subject)),
         costs=tuple(replace(cost, what=printable(cost.what)) for cost in fast.change_costs(subject)),
+        measured=tuple(map(_printable_measurement, _measured(question, subject, seen))),
     )
 
 
-def _observe(
-    subject: Subject, machine: Machine | None, health: HealthCheck | None
-) -> Observation | Exception | None:
+def _measured(
+    question: Question, subject: Subject, seen: Observation | Exception | None
+) -> Iterator[Measurement]:
+    yield from question.tried
+    if question.measure:
+        yield from measure(subject, question.machine, seen)
+
+
+def _printable_measurement(item: Measurement) -> Measurement:
+    return replace(
+        item, what=printable(item.what), detail=printable(item.detail), reason=printable(item.reason)
+    )
+
+
+def _observe(question: Question, subject: Subject) -> Observation | Exception | None:
     """Return what is seen of the program as it runs, or why it cannot be run; None: there is none to run."""
     config = subject.evidence.image.config
     python = find_python(subject.evidence)
-    if machine is None or python is None or not start.words_of(config):
+    machine = question.machine
+    asked = not question.only or any(rule.code in question.only for rule in start.RULES)
+    if machine is None or python is None or not start.words_of(config) or not (asked or question.measure):
         return None
     try:
-        return start.observe(machine, python, config, health)
+        return start.observe(machine, python, config, subject.health)
     except (HostError, ImageError, TimeoutError) as error:
         return error
 
 
-def _results(question: Question, subject: Subject) -> list[Result]:
+def _results(question: Question, subject: Subject, seen: Observation | Exception | None) -> list[Result]:
     """Ask the rules that are wanted, and do nothing for the others."""
 
     def asked(rules: Sequence[Rule]) -> bool:
@@ -194,7 +215,6 @@ def _results(question: Question, subject: Subject) -> list[Result]:
     if asked(sameness.RULES):
         results += sameness.check(subject, question.dev)
     if asked(live.RULES):
-        seen = _observe(subject, question.machine, subject.health)
         results += live.check(subject, question.machine, subject.health, seen)
     if asked(rebuild.RULES):
         results += rebuild.check(subject, question.again)

@@ -123,6 +123,20 @@ class Cost:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Measurement:
+    """Something that was really done and measured: `seconds`, and bytes that a push sent where it was a change.
+
+    `detail` says how, in words; `reason` why it was not measured, and is empty where it was.
+    """
+
+    what: str
+    seconds: float | None = None
+    size: int | None = None
+    detail: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Folder:
     """A folder or file that is seen, with the bytes below it, largest first; small ones are put together."""
 
@@ -136,7 +150,8 @@ class Report:
     """All that is said of one image.
 
     `passed` are codes of rules that were checked and hold. `kinds` are bytes by kind of file.
-    `costs` tell what changes push, as far as it is known which code is the project's.
+    `costs` tell what changes push, as far as it is known which code is the project's; `measured` is what was
+    really done, where that was asked for.
     """
 
     image: str
@@ -153,6 +168,7 @@ class Report:
     kinds: Mapping[str, int]
     folders: Folder
     costs: Sequence[Cost] = ()
+    measured: Sequence[Measurement] = ()
 
     def worst(self) -> Severity | None:
         """Return the gravest severity of a finding, or None."""

@@ -294,6 +294,10 @@ def _writing(rule: Rule, message: str, paths: Sequence[str], config: RunConfig) 
 
 def _is_free(path: str, config: RunConfig) -> bool:
     volumes = [posixpath.normpath(volume) for volume in config.volumes or ()]
+    # HOME is given as a folder in memory by `shipwheel run`, unless the code is below it.
+    home, workdir = posixpath.normpath(dict(config.env or ()).get("HOME") or "/"), config.working_dir or "/"
+    if home != "/" and not f"{workdir}/".startswith(f"{home}/"):
+        volumes.append(home)
     return bool(_FREE.fullmatch(path)) or any(f"{path}/".startswith(f"{volume}/") for volume in volumes)
 
 

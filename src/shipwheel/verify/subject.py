@@ -15,7 +15,7 @@ from shipwheel.project.model import Project
 from shipwheel.verify.evidence import Evidence, FoundSecret
 from shipwheel.verify.health import HealthCheck
 from shipwheel.verify.installed import Installed
-from shipwheel.verify.model import Place, Result, Rule
+from shipwheel.verify.model import Measurement, Place, Result, Rule
 
 # Less than this is not worth a line in a report.
 WORTH_A_LINE: Final = 1_000_000
@@ -75,6 +75,15 @@ class Chapter:
 def count(number: int, one: str, many: str | None = None) -> str:
     """Return `1 file`, `2 files`."""
     return f"{number:,} {one if number == 1 else many or one + 's'}".replace(",", "\N{NARROW NO-BREAK SPACE}")
+
+
+def measured_text(item: Measurement) -> str:
+    """Return what was measured for people: `0.42 s, 1.3 kB pushed: how`, or why it was not."""
+    if item.reason:
+        return f"Not measured, because {item.reason}"
+    parts = [] if item.seconds is None else [f"{item.seconds:.2f} s"]
+    parts += [] if item.size is None else [f"{size_text(item.size)} pushed"]
+    return ", ".join(parts) + (f": {item.detail}" if item.detail else "")
 
 
 def size_text(size: int) -> str:

@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, Final, Protocol, Self
 
+from packaging.utils import NormalizedName
+
 from shipwheel.cache import Cache
 from shipwheel.errors import IntegrityError, LockError, NetworkError, Problem, ShipwheelError
 from shipwheel.locks.model import KnownByHash, LockedFile, Selected
@@ -22,7 +24,7 @@ from shipwheel.net import Download, Http
 from shipwheel.net.address import redact
 from shipwheel.wheel.client import IndexClient
 from shipwheel.wheel.credentials import Credentials
-from shipwheel.wheel.index import Pages, PageSource, matching, of_version, path_of
+from shipwheel.wheel.index import IndexFile, Pages, PageSource, matching, of_version, path_of
 from shipwheel.wheel.indexes import Index, Indexes
 from shipwheel.wheel.wanted import Wanted, all_wanted
 
@@ -210,6 +212,17 @@ class Fetcher:
                 hint=_HINT,
             )
         return tuple(found.values())
+
+    def offered(self, name: NormalizedName, index: str | None) -> tuple[IndexFile, ...]:
+        """Return all files of a project that the first index lists which knows it; none where none does.
+
+        `index` is the lock's (None: the default). Raises NetworkError.
+        """
+        for place in self._indexes.places(index):
+            files = self._pages.files(place, name)
+            if files:
+                return files
+        return ()
 
     def _cached(self, wanted: Wanted) -> Path | None:
         path = self._cache.file(wanted.algorithm, wanted.digest)

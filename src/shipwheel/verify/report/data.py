@@ -52,6 +52,16 @@ def to_json(report: Report) -> dict[str, Any]:
         "costs": [
             {"what": cost.what, "layers": list(cost.layers), "size": cost.size} for cost in report.costs
         ],
+        "measured": [
+            {
+                "what": item.what,
+                "seconds": item.seconds,
+                "size": item.size,
+                "detail": item.detail or None,
+                "reason": item.reason or None,
+            }
+            for item in report.measured
+        ],
     }
 
 

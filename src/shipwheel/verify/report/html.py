@@ -54,6 +54,7 @@ def _body(report: Report, comparison: Comparison | None) -> Iterator[str]:
     for promise in PROMISES:
         yield from _chapter(report, promise)
     yield from _costs(report)
+    yield from _measured(report)
     yield from _explorer()
     yield from _tables(report)
     yield from _rest(report)
@@ -159,6 +160,21 @@ def _costs(report: Report) -> Iterator[str]:
         yield "<h2>What a change pushes</h2>"
         rows = [[size_text(cost.size), str(len(cost.layers)), escape(cost.what)] for cost in report.costs]
         yield from _table(["Bytes", "Layers", "Change"], rows, numbers=2)
+
+
+def _measured(report: Report) -> Iterator[str]:
+    if report.measured:
+        yield "<h2>What was measured</h2>"
+        rows = [
+            [
+                "" if item.seconds is None else f"{item.seconds:.2f}",
+                "" if item.size is None else size_text(item.size),
+                escape(item.what),
+                escape(f"Not measured, because {item.reason}" if item.reason else item.detail),
+            ]
+            for item in report.measured
+        ]
+        yield from _table(["Seconds", "Pushed", "What", "How"], rows, numbers=2)
 
 
 def _explorer() -> Iterator[str]:

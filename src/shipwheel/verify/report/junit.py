@@ -5,6 +5,7 @@ from __future__ import annotations
 from xml.etree import ElementTree as ET
 
 from shipwheel.verify.model import PROMISES, Finding, Report
+from shipwheel.verify.subject import measured_text
 
 _SHOWN = 50
 
@@ -14,6 +15,10 @@ def render_junit(report: Report) -> str:
     root = ET.Element("testsuites", name=f"shipwheel check {report.image}")
     for promise in PROMISES:
         suite = ET.SubElement(root, "testsuite", name=promise)
+        if promise == "fast" and report.measured:
+            properties = ET.SubElement(suite, "properties")
+            for item in report.measured:
+                ET.SubElement(properties, "property", name=item.what, value=measured_text(item))
         failures = skipped = tests = 0
         found: set[str] = set()
         for finding in report.findings:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from shipwheel.verify.model import PROMISES, Finding, Report
-from shipwheel.verify.subject import size_text
+from shipwheel.verify.subject import measured_text, size_text
 
 _SHOWN = 5
 
@@ -35,6 +35,12 @@ def _lines(report: Report) -> Iterator[str]:
     for finding in report.findings:
         yield ""
         yield from _finding(finding)
+    if report.measured:
+        yield ""
+        yield "### Measured"
+        yield ""
+        for measurement in report.measured:
+            yield f"- {_plain(measurement.what)}: {_plain(measured_text(measurement))}"
     if report.ignored:
         yield ""
         yield "### Ignored on purpose"

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from shipwheel import __version__
 from shipwheel.verify.model import Finding, Place, Report, Rule
+from shipwheel.verify.report.data import to_json
 
 # OASIS SARIF 2.1.0, 3.13.3.
 _SCHEMA: Final = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/os/schemas/sarif-schema-2.1.0.json"
@@ -63,6 +64,7 @@ def render_sarif(report: Report) -> str:
                     "digest": report.digest,
                     "platform": report.platform,
                     "size": report.size,
+                    **({"measured": to_json(report)["measured"]} if report.measured else {}),
                 },
             }
         ],

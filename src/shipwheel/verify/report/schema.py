@@ -81,6 +81,21 @@ def report_schema() -> dict[str, Any]:
                 ),
                 "kinds": {"type": "object", "additionalProperties": _SIZE},
                 "costs": _list(_object({"what": _TEXT, "layers": _list(_LAYER), "size": _SIZE})),
+                "measured": _list(
+                    _object(
+                        {
+                            "what": _TEXT,
+                            "seconds": {"type": ["number", "null"], "minimum": 0},
+                            "size": {
+                                "type": ["integer", "null"],
+                                "minimum": 0,
+                                "description": "bytes that a push sends",
+                            },
+                            "detail": {"type": ["string", "null"], "description": "how it was measured"},
+                            "reason": {"type": ["string", "null"], "description": "why it was not"},
+                        }
+                    )
+                ),
             }
         ),
     }

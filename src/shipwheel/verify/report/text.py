@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from shipwheel.verify.model import PROMISES, SEVERITIES, Finding, Place, Promise, Report
-from shipwheel.verify.subject import size_text
+from shipwheel.verify.subject import measured_text, size_text
 
 # Places of a finding and lines of a list that are shown unless everything is asked for.
 _SHOWN = 4
@@ -40,6 +40,8 @@ def _lines(report: Report, *, everything: bool) -> Iterator[str]:
         if promise == "fast":
             for cost in report.costs:
                 yield f"  {cost.what} pushes {size_text(cost.size)} in {_count(len(cost.layers), 'layer')}"
+            for measurement in report.measured:
+                yield f"  measured     {measurement.what}: {measured_text(measurement)}"
     if report.ignored:
         yield ""
         yield "Ignored on purpose"
