@@ -1,9 +1,10 @@
 """Take what only debuggers read out of an ELF file (System V ABI, "Object files").
 
-A program is loaded from its segments alone. They keep their bytes and their addresses; what goes are
-sections outside of all segments: `.debug_*`, `.symtab` and the strings of both. What lay behind them moves
-up by a multiple of the segments' alignment, so that each is mapped as before. Symbols for the dynamic
-linker (`.dynsym`) are inside a segment and stay. A file with anything unusual is left as it is.
+A program is loaded from its segments alone. They keep their bytes and their addresses (but for the tables of
+places in the file, where a segment covers them); what goes are sections outside of all segments: `.debug_*`,
+`.symtab` and the strings of both. What lay behind them moves up by a multiple of the segments' alignment, so
+that each is mapped as before. Symbols for the dynamic linker (`.dynsym`) are inside a segment and stay. A file
+with anything unusual is left as it is.
 """
 
 from __future__ import annotations
