@@ -105,7 +105,7 @@ def test_for_another_processor_compiling_is_refused_and_planning_is_not(tmp_path
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may give a user namespace all users")
 def test_where_another_processor_is_emulated_it_is_compiled_for(tmp_path: Path) -> None:
     project = copy_example("c-extension", tmp_path)
-    command = [sys.executable, EMULATOR, emulator(tmp_path), SHIPWHEEL, "run", project]
+    command: list[str | Path] = [sys.executable, EMULATOR, emulator(tmp_path), SHIPWHEEL, "run", project]
     words = ["--platform", "linux/arm64", "--runner", "unshare", "--", "one", "two"]
 
     done = subprocess.run([*command, *words], check=False, capture_output=True, text=True)

@@ -14,7 +14,7 @@ packages=(
   debian-archive-keyring mmdebstrap xz-utils   # the engine's packages and the stand-in base images
   apache2-utils                                # htpasswd, for a registry that asks who calls
   binutils gcc libc6-dev                       # the programs that the tests' images and wheels hold
-  git
+  git openssh-server                           # repositories to lock commits of, over ssh too
 )
 
 if [ "${1:-}" = --list ]; then

@@ -1,7 +1,8 @@
 """A locked commit of a git repository → its files, fetched once into the cache. Builds nothing.
 
-Only the commit in the lock counts; branches and tags come along because versions are made from them.
-Logins are git's own (its credential helpers, ssh); none is kept.
+Only the commit in the lock counts. Where its version is made from version control, branches and tags come
+along; otherwise nothing but the commit. Logins are git's own (its credential helpers, .netrc, ssh): the readers
+of locks leave out those in addresses, for git would show them to all users of this machine. None is kept.
 """
 
 from __future__ import annotations
@@ -9,7 +10,9 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import ssl
 import subprocess
+import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
@@ -19,8 +22,9 @@ from packaging.pylock import PackageVcs
 from shipwheel.cache import Cache
 from shipwheel.errors import HostError, LockError, NetworkError
 from shipwheel.net.address import redact
+from shipwheel.net.settings import tls_context
 
-RECIPE: Final = "git/1"
+RECIPE: Final = "git/2"
 _COMMIT: Final = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 # The same files on every machine: no conversion of line ends, no hooks, no programs of the repository's.
 _SETTINGS: Final = (
@@ -60,32 +64,20 @@ def fetch_commit(
     url = source.url or (root / (source.path or "")).resolve().as_uri()
     # `git+file:` goes by both names: urllib knows of no authority in such a scheme.
     url = re.sub(r"^file:/(?!/)", "file:///", url.removeprefix("git+"))
-    key = f"{RECIPE} {redact(url)} {commit}"
+    key = f"{RECIPE} {redact(url)} {commit} {source.subdirectory or ''}"
     if (kept := cache.folder(key)) is not None:
         return kept
-    git = _Git(url, environ, place)
     with cache.staging_folder() as staged:
         tree = staged / "tree"
+        git = _Git(url, environ, place, staged)
         git.run("init", "--quiet", str(tree))
-        # All of it, as pip does: `git describe` needs tags and history.
-        git.run(
-            "-C",
-            str(tree),
-            "fetch",
-            "--quiet",
-            "--tags",
-            "--force",
-            "--",
-            url,
-            "+refs/heads/*:refs/remotes/origin/*",
-        )
-        if not git.has(tree, commit):
-            # A commit of a branch that was rewritten, or of a pull request; some servers give those too.
-            git.run("-C", str(tree), "fetch", "--quiet", "--", url, commit, code="no-such-commit")
-        git.run("-C", str(tree), "checkout", "--quiet", "--force", "--detach", commit)
+        shallow = _fetch(git, tree, commit, source.subdirectory)
         if (tree / ".gitmodules").is_file():
-            git.run("-C", str(tree), "remote", "add", "origin", redact(url))
-            git.run("-C", str(tree), "submodule", "--quiet", "update", "--init", "--recursive")
+            git.run("-C", str(tree), "remote", "add", "origin", git.url.partition("?")[0])
+            update = ("-C", str(tree), "submodule", "--quiet", "update", "--init", "--recursive")
+            # A server may refuse to give a commit that no branch ends with.
+            if not (shallow and git.works(*update, "--depth=1")):
+                git.run(*update)
             # What leads from a submodule to its repository is no part of the source.
             for link in sorted(tree.rglob(".git")):
                 if link.is_file():
@@ -93,10 +85,44 @@ def fetch_commit(
         return cache.add_folder(tree, key)
 
 
+def _fetch(git: _Git, tree: Path, commit: str, subdirectory: str | None) -> bool:
+    """Fetch and check out the commit into the new repository `tree`; tell whether its history was left out."""
+    here = ("-C", str(tree))
+    checkout = (*here, "checkout", "--quiet", "--force", "--detach", commit)
+    deepen: tuple[str, ...] = ()
+    # Most servers give any commit that is asked for by name.
+    if git.works(*here, "fetch", "--quiet", "--depth=1", "--no-tags", "--", git.url, commit):
+        git.run(*checkout)
+        if _says_its_version(tree / (subdirectory or "")):
+            return True
+        deepen = ("--unshallow",)
+    # All of it, as pip does: `git describe` needs tags and history.
+    everything = ("--tags", "--force", *deepen, "--", git.url, "+refs/heads/*:refs/remotes/origin/*")
+    git.run(*here, "fetch", "--quiet", *everything)
+    if not git.works(*here, "cat-file", "-e", f"{commit}^{{commit}}"):
+        # A commit of a branch that was rewritten, or of a pull request; some servers give those too.
+        git.run(*here, "fetch", "--quiet", "--", git.url, commit, code="no-such-commit")
+    git.run(*checkout)
+    return False
+
+
+def _says_its_version(folder: Path) -> bool:
+    """Tell whether the project's version stands in its pyproject.toml, so that no history can matter to it."""
+    try:
+        data = tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))
+        # PyPA "pyproject.toml specification": a back-end must not change what is static.
+        if "project" in data:
+            return "version" in data["project"]
+        requires = " ".join(data["build-system"]["requires"])
+        return "version" in data["tool"]["poetry"] and "dynamic" not in requires
+    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError, KeyError, TypeError):
+        return False  # whoever builds it says what is wrong
+
+
 class _Git:
     """Runs git without questions and with settings that do not vary."""
 
-    def __init__(self, url: str, environ: Mapping[str, str], place: str) -> None:
+    def __init__(self, url: str, environ: Mapping[str, str], place: str, folder: Path) -> None:
         program = shutil.which("git", path=environ.get("PATH", os.defpath))
         if program is None:
             raise HostError(
@@ -105,7 +131,7 @@ class _Git:
                 place=place,
                 hint="install git, or lock a release of the package",
             )
-        self._url, self._place = url, place
+        self.url, self._place = url, place
         settings = [*_SETTINGS]
         if url.startswith("file:"):
             # Since git 2.38.1 submodules by path are refused, but what is here is trusted as a whole.
@@ -114,6 +140,8 @@ class _Git:
         self._environ = {name: value for name, value in environ.items() if name not in _DROPPED}
         self._environ |= {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C.UTF-8"}
         self._environ.setdefault("GIT_SSH_COMMAND", "ssh -oBatchMode=yes")
+        if url.startswith("https:"):
+            self._trust(folder)
 
     def run(self, *words: str, code: str = "git-failed") -> None:
         """Run git; raises NetworkError with the end of what it says, without logins."""
@@ -125,13 +153,25 @@ class _Git:
         raise NetworkError(
             code,
             f"{what}: {' '.join(filter(None, said.splitlines()[:5]))}",
-            place=f"{redact(self._url)}, {self._place}",
-            hint="was it pushed, and can this user read it? `git ls-remote` tells",
+            place=f"{redact(self.url)}, {self._place}",
+            hint="was it pushed, and can this user read it? `git ls-remote` tells; a login counts in git's own "
+            "places alone (a credential helper, ~/.netrc, ssh), not in the lock's address",
         )
 
-    def has(self, tree: Path, commit: str) -> bool:
-        """Tell whether `tree` has the commit."""
-        return self._run(("-C", str(tree), "cat-file", "-e", f"{commit}^{{commit}}")).returncode == 0
+    def works(self, *words: str) -> bool:
+        """Run git, and tell whether it did what was asked."""
+        return self._run(words).returncode == 0
+
+    def _trust(self, folder: Path) -> None:
+        """Have git trust the authorities that every other connection trusts, unless it is told which."""
+        if "GIT_SSL_CAINFO" in self._environ:
+            return
+        if self.works("config", "--get-urlmatch", "http.sslCAInfo", self.url):
+            return
+        found = tls_context(self._environ).get_ca_certs(binary_form=True)
+        bundle = folder / "authorities.pem"
+        bundle.write_text("".join(ssl.DER_cert_to_PEM_cert(certificate) for certificate in found))
+        self._environ["GIT_SSL_CAINFO"] = str(bundle)
 
     def _run(self, words: Sequence[str]) -> subprocess.CompletedProcess[str]:
         return subprocess.run(

@@ -70,6 +70,32 @@ def test_tags_come_along_for_versions_that_are_made_from_them(tmp_path: Path, re
     assert run(tree, "describe", "--tags") == "v1.2"
 
 
+@pytest.mark.parametrize(
+    ("pyproject", "commits"),
+    [
+        ('[project]\nname = "a"\nversion = "1"\n', "1"),
+        ('[tool.poetry]\nversion = "1"\n[build-system]\nrequires = ["poetry-core"]\n', "1"),
+        ('[project]\nname = "a"\ndynamic = ["version"]\n', "2"),
+        (
+            '[tool.poetry]\nversion = "1"\n[build-system]\nrequires = ["poetry-core", "poetry-dynamic-versioning"]\n',
+            "2",
+        ),
+        ("no TOML", "2"),
+    ],
+)
+def test_history_comes_along_unless_the_version_stands_in_the_file(
+    tmp_path: Path, repository: Path, pyproject: str, commits: str
+) -> None:
+    (repository / "pyproject.toml").write_text(pyproject)
+    run(repository, "add", "--all")
+    run(repository, "commit", "--quiet", "--message", "two")
+    commit = run(repository, "rev-parse", "HEAD")
+
+    tree = fetch(tmp_path, PackageVcs(type="git", url=repository.as_uri(), commit_id=commit))
+
+    assert run(tree, "rev-list", "--count", "HEAD") == commits
+
+
 def test_a_commit_of_a_branch_that_was_rewritten_is_still_found(tmp_path: Path, repository: Path) -> None:
     run(repository, "config", "uploadpack.allowAnySHA1InWant", "true")
     old = run(repository, "rev-parse", "HEAD")
