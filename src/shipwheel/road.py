@@ -19,10 +19,11 @@ from typing import Any, Final
 from shipwheel.assemble.workshop import Workshop
 from shipwheel.base.debian.suites import suite_named
 from shipwheel.base.model import DebianBase, ImageBase
-from shipwheel.errors import NetworkError, Problem, ProjectError
+from shipwheel.errors import NetworkError, ProjectError
 from shipwheel.lockfile import FILE, PinnedImage, ShipwheelLock, write_lockfile
 from shipwheel.locks.find import find_lock
 from shipwheel.locks.model import Lock, LockKind, Selected, Selection
+from shipwheel.locks.pdm_fresh import pdm_members
 from shipwheel.locks.read import read_lock
 from shipwheel.oci.model import Platform
 from shipwheel.oci.reference import Reference
@@ -40,6 +41,7 @@ _INSTALLERS: Final[dict[LockKind, Installer]] = {
     "uv": "uv",
     "pylock": "uv",
     "pdm": "pdm",
+    "pipenv": "pipenv",
     "requirements": "pip",
 }
 # pipx makes environments with uv where it has it: five times as fast as with pip.
@@ -59,19 +61,19 @@ def plan_dockerfile(request: Request, workshop: Workshop, *, unpinned: bool = Fa
     """Plan for the first platform asked for, with all that a Dockerfile needs; completes shipwheel.lock.
 
     `unpinned` takes a base that cannot be looked up by its tag. Raises what `plan` raises, ProjectError
-    `dockerfile-lock`, `dockerfile-path-dependency`, `no-image-for-dockerfile`, and NetworkError.
+    `no-image-for-dockerfile`, and NetworkError.
     """
     planned = plan(replace(request, platforms=request.platforms[:1]), workshop)[0]
     project = workshop.project
     kind, lock_path = find_lock(project.root, project.settings.lock)
-    installer = _installer(kind, lock_path, planned, project)
+    installer = _INSTALLERS[kind]
     lock = read_lock(lock_path, kind, project)
     ship_lock, image = _image(planned.lock, workshop, unpinned=unpinned)
     targets = _targets(ship_lock)
     pins = _Pins(ship_lock, targets, workshop, locked=request.locked)
     tool_requires = _tool_requires(installer, lock, project)
     tool = pins.take(tool_requires, _KNOWN_BAD.get(installer, ())) if tool_requires else None
-    launcher = pins.take(_LAUNCHER) if installer in ("poetry", "pdm") else None
+    launcher = pins.take(_LAUNCHER) if installer in ("poetry", "pdm", "pipenv") else None
     wheel_tools = pins.take(_WHEEL_TOOLS)
     if pins.lock != planned.lock:
         write_lockfile(project.root / FILE, pins.lock)
@@ -79,7 +81,10 @@ def plan_dockerfile(request: Request, workshop: Workshop, *, unpinned: bool = Fa
     systems = _build_systems(planned, project)
     hints = planned.plan.hints
     if planned.plan.slim is not None:
-        hints = (*hints, "[tool.shipwheel.slim] is for images made without a Dockerfile: packages are whole here")
+        hints = (
+            *hints,
+            "[tool.shipwheel.slim] is for images made without a Dockerfile: packages are whole here",
+        )
     return replace(
         planned.plan,
         hints=hints,
@@ -109,31 +114,6 @@ def plan_dockerfile(request: Request, workshop: Workshop, *, unpinned: bool = Fa
             services=_services(planned.selected),
         ),
     )
-
-
-def _installer(kind: LockKind, path: Path, planned: Planned, project: Project) -> Installer:
-    installer = _INSTALLERS.get(kind)
-    if installer is None:
-        raise ProjectError(
-            "dockerfile-lock",
-            f"no Dockerfile is made for a {kind} lock",
-            place=str(path),
-            hint="`shipwheel build` makes the image without one",
-        )
-    others = [member for member in planned.members if member.root != project.root]
-    if others and installer in ("pdm", "pip"):
-        raise ProjectError.of(
-            [
-                Problem(
-                    code="dockerfile-path-dependency",
-                    message=f"{installer} cannot leave out the path dependency {member.title}: no layer could be its own",
-                    place=str(path),
-                    hint="`shipwheel build` makes the image without a Dockerfile; or lock with uv or Poetry",
-                )
-                for member in others
-            ]
-        )
-    return installer
 
 
 def _image(
@@ -232,8 +212,8 @@ def _tool_requires(installer: Installer, lock: Lock, project: Project) -> tuple[
             return (f"poetry=={made[0]}" if made else "poetry", *plugins)
         case "uv":
             return (f"uv=={importlib.metadata.version('uv')}",)
-        case "pdm":
-            return ("pdm", *plugins)
+        case "pdm" | "pipenv":
+            return (installer, *plugins)
         case "pip":
             return ()
 
@@ -248,8 +228,14 @@ def _context(project: Project, members: Sequence[Project], lock_path: Path, kind
 def _manifests(project: Project, lock_path: Path, kind: LockKind, context: Path) -> Iterator[str]:
     yield _relative(lock_path, context)
     match kind:
-        case "poetry" | "pdm":
+        case "poetry":
             yield _relative(project.pyproject, context)
+        case "pdm":
+            # PDM's hash of a workspace is one over those of its members.
+            for folder in (project.root, *pdm_members(project.root, project.data)):
+                yield _relative(folder / "pyproject.toml", context)
+        case "pipenv":
+            yield _relative(lock_path.parent / "Pipfile", context)
         case "uv":
             yield from (_relative(folder / "pyproject.toml", context) for folder in _uv_members(lock_path))
             yield _relative(lock_path.parent / "pyproject.toml", context)

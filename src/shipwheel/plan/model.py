@@ -11,7 +11,7 @@ from typing import Any, Final, Literal
 
 SCHEMA: Final = "shipwheel.plan/1"
 
-Installer = Literal["poetry", "uv", "pdm", "pip"]
+Installer = Literal["poetry", "uv", "pdm", "pipenv", "pip"]
 LayerKind = Literal["base", "bytecode", "skeleton", "wheel", "wheels", "first-party", "app"]
 
 

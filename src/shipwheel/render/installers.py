@@ -1,22 +1,34 @@
-"""What Poetry, uv, PDM and pip are told in the Dockerfile: one place for each tool's words. Pure."""
+"""What Poetry, uv, PDM, Pipenv and pip are told in the Dockerfile: one place for each tool's words. Pure."""
 
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from shipwheel.plan.model import DockerfilePlan
 
-_PIPX: Final = (("PIPX_HOME", "/opt/pipx/home"), ("PIPX_BIN_DIR", "/opt/pipx/bin"))
+# pip installs pipx or uv; uv all else. Its cache is another file system, which cannot be linked from.
+_BY_PIP: Final = (("PIP_DISABLE_PIP_VERSION_CHECK", "1"), ("PIP_ROOT_USER_ACTION", "ignore"))
+_BY_UV: Final = (*_BY_PIP, ("UV_LINK_MODE", "copy"), ("UV_PYTHON_DOWNLOADS", "never"))
+_PIPX: Final = (("PIPX_HOME", "/opt/pipx/home"), ("PIPX_BIN_DIR", "/opt/pipx/bin"), *_BY_UV)
+
+
+# The base's own interpreter, which has pip: in a dev container the venv's comes first on PATH.
+BASE_PYTHON: Final = "/opt/base-python"
+# Where a dev container keeps manifests without the projects that it has the source of.
+_REDUCED: Final = "$HOME/.cache/reduced"
+# A path of the context → the same file, as a tool is told of it.
+At = Callable[[str], str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Words:
     """A tool's commands, run in the project's folder with the venv active.
 
-    `arguments` are ARG lines, `version_argument` the one that has the tool's version.
+    `arguments` are ARG lines, `version_argument` the one that has the tool's version. `follow` brings a dev
+    container up to the lock that lies in the project now.
     """
 
     version_argument: str
@@ -25,14 +37,15 @@ class Words:
     cache: str
     production: str
     development: str
+    follow: str
 
 
-def installer_words(road: DockerfilePlan, source: str) -> Words:
-    """Return the words of the plan's tool. `source` is where the context lies in the stages that build."""
-    return _MAKERS[road.installer](road, source)
+def installer_words(road: DockerfilePlan) -> Words:
+    """Return the words of the plan's tool."""
+    return _MAKERS[road.installer](road)
 
 
-def _poetry(road: DockerfilePlan, _source: str) -> Words:
+def _poetry(road: DockerfilePlan) -> Words:
     # --no-directory: path dependencies are built like the project itself, with pinned tools.
     install = "poetry install --no-interaction --no-root --no-directory"
     only = ",".join(("main", *road.groups))
@@ -44,25 +57,56 @@ def _poetry(road: DockerfilePlan, _source: str) -> Words:
         cache="--mount=type=cache,target=/root/.cache/pypoetry",
         production=f"{install} --only {only}{extras}",
         development=f"{install}{extras}",
+        follow=f"{install}{extras}",
     )
 
 
-def _pdm(road: DockerfilePlan, _source: str) -> Words:
+def _pdm(road: DockerfilePlan) -> Words:
+    install = "pdm install --frozen-lockfile --check"
     groups = "".join(f" --group {name}" for name in (*road.groups, *road.extras))
+
+    def develop(at: At) -> str:
+        where = at(road.folder or ".")
+        return f"{install}{'' if where == '.' else f' --project {where}'} --no-self{groups}"
+
     return Words(
         version_argument="PDM_VERSION",
         arguments=_arguments(road, "PDM_VERSION"),
         environment=(*_PIPX, ("PDM_CHECK_UPDATE", "0")),
         cache="--mount=type=cache,target=/root/.cache/pdm",
-        production=f"pdm install --frozen-lockfile --check --prod --no-self{groups}",
-        development=f"pdm install --frozen-lockfile --check --no-self{groups}",
+        production=f"{install} --prod --no-self{groups}",
+        development=develop(_here(road)),
+        follow=_reduced(road, develop),
     )
 
 
-def _uv(road: DockerfilePlan, source: str) -> Words:
+def _pipenv(road: DockerfilePlan) -> Words:
+    def install(at: At) -> str:
+        pipfile = at(posixpath.join(posixpath.dirname(road.lock), "Pipfile"))
+        # --deploy refuses a lock that is older than the Pipfile.
+        return f"{'' if pipfile == 'Pipfile' else f'env PIPENV_PIPFILE={pipfile} '}pipenv install --deploy"
+
+    categories = f' --categories "{" ".join(("packages", *road.groups))}"' if road.groups else ""
+    return Words(
+        version_argument="PIPENV_VERSION",
+        arguments=_arguments(road, "PIPENV_VERSION"),
+        # The active environment is the one to install into; no notes about that.
+        environment=(*_PIPX, ("PIPENV_VERBOSITY", "-1"), ("PIPENV_NOSPIN", "1")),
+        cache="--mount=type=cache,target=/root/.cache/pipenv",
+        production=f"{install(_here(road))}{categories}",
+        development=f"{install(_here(road))} --dev",
+        follow=_reduced(road, lambda at: f"{install(at)} --dev"),
+    )
+
+
+def _uv(road: DockerfilePlan) -> Words:
     if road.lock_kind == "pylock":
-        lock = posixpath.join(source, road.lock)
-        production = development = f"uv pip sync --require-hashes {lock}"
+
+        def sync_from(at: At) -> str:
+            return f"uv pip sync --require-hashes {at(road.lock)}"
+
+        production = development = sync_from(_here(road))
+        follow = _reduced(road, sync_from)
     else:
         package = ""
         if posixpath.dirname(road.lock) != road.folder:
@@ -71,39 +115,51 @@ def _uv(road: DockerfilePlan, source: str) -> Words:
         groups = "".join(f" --group {group}" for group in road.groups)
         sync = f"uv sync --locked --inexact --no-install-local{package}{extras}"
         production = f"{sync} --no-default-groups{groups}"
-        development = f"{sync}{groups}"
+        development = follow = f"{sync}{groups}"
     return Words(
         version_argument="UV_VERSION",
         arguments=_arguments(road, "UV_VERSION"),
-        environment=(
-            ("UV_PROJECT_ENVIRONMENT", "${WORKDIR}/.venv"),
-            ("UV_PYTHON_DOWNLOADS", "never"),
-            ("UV_LINK_MODE", "copy"),
-        ),
+        environment=(("UV_PROJECT_ENVIRONMENT", "${WORKDIR}/.venv"), *_BY_UV),
         cache="--mount=type=cache,target=/root/.cache/uv",
         production=production,
         development=development,
+        follow=follow,
     )
 
 
-def _pip(road: DockerfilePlan, source: str) -> Words:
+def _pip(road: DockerfilePlan) -> Words:
     # --no-deps: the lock is complete, or it is wrong.
     install = (
-        'python3 -m pip --python "$VIRTUAL_ENV/bin/python" install --disable-pip-version-check --no-compile '
-        "--no-deps --require-hashes --requirement"
+        f'{BASE_PYTHON} -m pip --python "$VIRTUAL_ENV/bin/python" install --no-compile --no-deps --require-hashes '
+        "--requirement"
     )
-    production = f"{install} {posixpath.join(source, road.lock)}"
-    development = production
-    if road.dev_requirements:
-        development = f"{install} {posixpath.join(source, road.dev_requirements)}"
+    wanted = road.dev_requirements or road.lock
     return Words(
         version_argument="",
         arguments=(),
-        environment=(("PIP_ROOT_USER_ACTION", "ignore"),),
+        environment=_BY_PIP,
         cache="--mount=type=cache,target=/root/.cache/pip",
-        production=production,
-        development=development,
+        production=f"{install} {_here(road)(road.lock)}",
+        development=f"{install} {_here(road)(wanted)}",
+        follow=_reduced(road, lambda at: f"{install} {at(wanted)}"),
     )
+
+
+def _here(road: DockerfilePlan) -> At:
+    """Return what leads from the project's folder to a path of the context."""
+    return lambda path: posixpath.relpath(path, road.folder or ".")
+
+
+def _reduced(road: DockerfilePlan, install: Callable[[At], str]) -> str:
+    """Return what installs from the lock in the project; `install` is told where a path of the context is.
+
+    Where projects in the repository are dependencies, it goes by manifests without them: they are there already.
+    """
+    here = _here(road)
+    if len(road.members) < 2:
+        return install(here)
+    reduce = f"python3 /opt/reduce.py {here('.')} {_REDUCED} {' '.join(road.manifests)}"
+    return f"{reduce} && {install(lambda path: posixpath.join(_REDUCED, path))}"
 
 
 def _arguments(road: DockerfilePlan, name: str) -> list[str]:
@@ -115,4 +171,4 @@ def _arguments(road: DockerfilePlan, name: str) -> list[str]:
     return lines
 
 
-_MAKERS: Final = {"poetry": _poetry, "uv": _uv, "pdm": _pdm, "pip": _pip}
+_MAKERS: Final = {"poetry": _poetry, "uv": _uv, "pdm": _pdm, "pipenv": _pipenv, "pip": _pip}

@@ -1,6 +1,9 @@
 """The programs inside the Dockerfile, run as it runs them."""
 
+import importlib.util
 import json
+import os
+import py_compile
 import subprocess
 import sys
 import tomllib
@@ -91,23 +94,158 @@ def test_a_new_version_of_a_dependency_is_another_uv_lock(tmp_path: Path) -> Non
     assert reduce(tmp_path / "1", {"uv.lock": UV_LOCK}) != reduce(tmp_path / "2", {"uv.lock": upgraded})
 
 
-def test_bytecode_is_unchecked_and_the_second_time_from_the_cache(tmp_path: Path) -> None:
-    venv, cache = tmp_path / "venv", tmp_path / "cache"
-    module = venv / "lib/python3/site-packages/m.py"
+def test_the_bytes_of_what_is_reduced_have_no_date(tmp_path: Path) -> None:
+    reduce(tmp_path, {"libs/lib/pyproject.toml": POETRY})
+    out = tmp_path / "out"
+    assert {path.stat().st_mtime for path in (out, *out.rglob("*"))} == {0.0}
+
+
+PDM_LOCK = """\
+[metadata]
+strategy = ["inherit_metadata"]
+content_hash = "sha256:00"
+
+[[package]]
+name = "lib"
+path = "../libs/lib"
+editable = true
+
+[[package]]
+name = "vendored"
+path = "./vendor/vendored-1.0-py3-none-any.whl"
+
+[[package]]
+name = "a"
+version = "1.0"
+files = [
+    {file = "a-1.0-py3-none-any.whl", hash = "sha256:00"},
+]
+"""
+
+
+def test_a_pdm_lock_loses_the_projects_beside_it_and_nothing_else(tmp_path: Path) -> None:
+    reduced = tomllib.loads(reduce(tmp_path, {"pdm.lock": PDM_LOCK})["pdm.lock"])
+    expected = tomllib.loads(PDM_LOCK)
+    expected["package"] = [item for item in expected["package"] if item["name"] != "lib"]
+    assert reduced == expected
+
+
+def test_a_pylock_loses_the_projects_beside_it_and_nothing_else(tmp_path: Path) -> None:
+    text = (
+        'lock-version = "1.0"\ncreated-by = "uv"\n'
+        '[[packages]]\nname = "lib"\ndirectory = { path = "libs/lib", editable = true }\n'
+        '[[packages]]\nname = "other"\n[packages.directory]\npath = "libs/other"\n'
+        '[[packages]]\nname = "a"\nversion = "1.0"\n'
+    )
+    reduced = tomllib.loads(reduce(tmp_path, {"pylock.toml": text})["pylock.toml"])
+    assert [package["name"] for package in reduced["packages"]] == ["a"]
+
+
+def test_a_pipfile_lock_loses_the_projects_beside_it_and_keeps_its_hash(tmp_path: Path) -> None:
+    lock = {
+        "_meta": {"hash": {"sha256": "00"}, "sources": []},
+        "default": {"a": {"version": "==1.0"}, "lib": {"editable": True, "path": "../lib"}},
+        "develop": {"tool": {"path": "./tool"}},
+    }
+    reduced = json.loads(reduce(tmp_path, {"Pipfile.lock": json.dumps(lock)})["Pipfile.lock"])
+    assert reduced == {**lock, "default": {"a": {"version": "==1.0"}}, "develop": {}}
+
+
+def test_requirements_lose_the_lines_that_name_a_folder_and_nothing_else(tmp_path: Path) -> None:
+    folders = [
+        "./libs/lib",
+        "../lib ; python_version > '3'",
+        "-e ./libs/lib",
+        "--editable=libs/lib",
+        "-e .",
+        ".",
+        "file:///repo/lib",
+        "lib @ file:///repo/lib",
+        "lib[extra]@ ./libs/lib",
+        "-e libs/lib \\\n    --config-settings a=b",
+    ]
+    kept = [
+        "a==1.0 \\\n    --hash=sha256:00 \\\n    --hash=sha256:01",
+        "-r more.txt",
+        "--index-url https://index.example/simple",
+        "./vendor/b-1.0-py3-none-any.whl --hash=sha256:00",
+        "b @ file:///vendor/b-1.0.tar.gz --hash=sha256:00",
+        "c @ https://files.example/c-1.0-py3-none-any.whl --hash=sha256:00",
+        "-e git+https://git.example/d@00#egg=d",
+        "# ./a comment",
+    ]
+    lines = [line for pair in zip(folders, [*kept, *kept], strict=False) for line in pair]
+    text = "\n".join(lines) + "\n"
+    reduced = reduce(tmp_path, {"requirements.txt": text})["requirements.txt"]
+    assert reduced == "".join(f"{line}\n" for line in lines if line not in folders)
+    assert len(folders) > len(kept)
+
+
+def compile_ahead(folder: Path, program: str) -> subprocess.CompletedProcess[str]:
+    """Run compile-ahead around a Python program that installs into `folder`/venv."""
+    text = (SCRIPTS / "compile_ahead.py").read_text().replace("/root/.cache/bytecode", str(folder / "cache"))
+    (folder / "compile-ahead").write_text(text)
+    command: list[str | Path] = [
+        sys.executable,
+        "-I",
+        folder / "compile-ahead",
+        sys.executable,
+        "-c",
+        program,
+    ]
+    environ = {**os.environ, "VIRTUAL_ENV": str(folder / "venv")}
+    return subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
+
+
+def module_in(folder: Path) -> Path:
+    """Write a module into the venv below `folder`."""
+    module = folder / "venv/lib/python3/site-packages/m.py"
     module.parent.mkdir(parents=True)
-    cache.mkdir()
     module.write_text("x = 1\n")
-    command: list[str | Path] = [sys.executable, "-I", SCRIPTS / "compile.py", venv, cache]
-    subprocess.run(command, check=True)
+    return module
+
+
+def test_bytecode_is_unchecked_and_the_second_time_from_the_cache(tmp_path: Path) -> None:
+    module = module_in(tmp_path)
+    assert compile_ahead(tmp_path, "").returncode == 0
     (compiled,) = module.parent.glob("__pycache__/*.pyc")
-    first = compiled.read_bytes()
-    # PEP 552: the flags say hash-based (1) and not to be checked (no 2).
-    assert int.from_bytes(first[4:8], "little") == 1
+    reference = tmp_path / "reference.pyc"
+    mode = py_compile.PycInvalidationMode.UNCHECKED_HASH
+    py_compile.compile(str(module), str(reference), invalidation_mode=mode)
+    assert compiled.read_bytes() == reference.read_bytes()
     compiled.unlink()
-    (kept,) = cache.iterdir()
+    (kept,) = (tmp_path / "cache").iterdir()
     kept.write_bytes(b"from the cache")
-    subprocess.run(command, check=True)
+    assert compile_ahead(tmp_path, "").returncode == 0
     assert compiled.read_bytes() == b"from the cache"
+
+
+def test_a_package_is_compiled_while_the_next_one_is_installed(tmp_path: Path) -> None:
+    module = module_in(tmp_path)
+    record = module.parent / "m-1.dist-info/RECORD"
+    record.parent.mkdir()
+    record.write_text("m.py,,\nm-1.dist-info/RECORD,,\n")
+    (record.parent / "INSTALLER").write_text("pip\n")
+    # The command is "installing" until the bytecode is there; then it replaces the source.
+    program = (
+        "import pathlib, time\n"
+        f"folder = pathlib.Path({str(module.parent)!r})\n"
+        "end = time.monotonic() + 30\n"
+        "while not list(folder.glob('__pycache__/*.pyc')): assert time.monotonic() < end; time.sleep(0.02)\n"
+        "(folder / 'm.py').write_text('x = 22\\n')\n"
+    )
+    done = compile_ahead(tmp_path, program)
+    assert done.returncode == 0, done.stderr
+    (compiled,) = module.parent.glob("__pycache__/*.pyc")
+    assert compiled.read_bytes()[8:16] == importlib.util.source_hash(b"x = 22\n")
+
+
+def test_a_file_for_another_python_is_left_alone_and_a_failure_is_passed_on(tmp_path: Path) -> None:
+    module = module_in(tmp_path)
+    module.write_text("print 'for Python 2'\n")
+    assert compile_ahead(tmp_path, "").returncode == 0
+    assert list(module.parent.glob("__pycache__/*.pyc")) == []
+    assert compile_ahead(tmp_path, "raise SystemExit(7)").returncode == 7
 
 
 def test_source_is_copied_readable_and_without_what_builds_it(tmp_path: Path) -> None:
@@ -142,6 +280,22 @@ def test_secrets_are_variables_of_the_command_alone(tmp_path: Path) -> None:
     program = "import json, os; print(json.dumps(os.environ.get('PIP_INDEX_URL')))"
     done = subprocess.run(["sh", script, sys.executable, "-c", program], capture_output=True, check=True)
     assert json.loads(done.stdout) == "https://u:p@index.example/a b"
+
+
+def test_where_tools_are_installed_uv_asks_the_index_that_pip_was_told_of(tmp_path: Path) -> None:
+    program = "import os; print(os.environ.get('UV_DEFAULT_INDEX'), os.environ.get('PIP_INDEX_URL'))"
+    command: list[str | Path] = ["sh", SCRIPTS / "with_secrets.sh", sys.executable, "-c", program]
+    url = "https://index.example/simple"
+    told = {"PATH": os.environ["PATH"]}
+
+    def seen(**more: str) -> str:
+        environ = {**told, **more}
+        return subprocess.run(command, env=environ, capture_output=True, text=True, check=True).stdout.strip()
+
+    assert seen(PIP_INDEX_URL=url) == f"None {url}"  # uv's own lock names its index
+    assert seen(PIP_INDEX_URL=url, FOR_TOOLS="1") == f"{url} {url}"
+    assert seen(UV_DEFAULT_INDEX=url, FOR_TOOLS="1") == f"{url} {url}"
+    assert seen(FOR_TOOLS="1") == "None None"
 
 
 def test_a_failure_without_a_login_says_how_to_give_one(tmp_path: Path) -> None:

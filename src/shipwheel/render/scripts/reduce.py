@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import os
 import pathlib
 import re
 import sys
@@ -32,7 +33,7 @@ def pyproject(text: str) -> str:
     if "uv" in tool:
         tools["uv"] = {key: value for key, value in tool["uv"].items() if key != "build-backend"}
     if "pdm" in tool:
-        tools["pdm"] = pick(tool["pdm"], ("source", "dev-dependencies", "resolution", "options"))
+        tools["pdm"] = pick(tool["pdm"], ("source", "dev-dependencies", "resolution", "options", "workspace"))
     return "".join(f"{json.dumps(key)} = {toml(value)}\n" for key, value in {**kept, "tool": tools}.items())
 
 
@@ -57,17 +58,64 @@ def uv_lock(text: str) -> str:
     return head + "".join(parts)
 
 
+def pdm_lock(text: str) -> str:
+    """Return a pdm.lock without the packages whose source is here: they are built later, with pinned tools."""
+    head, *packages = re.split(r"(?m)^(?=\[\[package\]\]$)", text)
+    folder = re.compile(r"(?m)^path = .*(?<!\.whl)(?<!\.tar\.gz)(?<!\.zip)\"$")
+    return head + "".join(part for part in packages if not folder.search(part))
+
+
+def pylock(text: str) -> str:
+    """Return a pylock.toml without the packages whose source is here."""
+    head, *packages = re.split(r"(?m)^(?=\[\[packages\]\]$)", text)
+    folder = re.compile(r"(?m)^(directory = |\[packages\.directory\])")
+    return head + "".join(part for part in packages if not folder.search(part))
+
+
+def pipfile_lock(text: str) -> str:
+    """Return a Pipfile.lock without the packages whose source is here; it keeps the hash of the Pipfile."""
+    data = json.loads(text)
+    for group, packages in data.items():
+        if group != "_meta":
+            data[group] = {name: item for name, item in packages.items() if "path" not in item}
+    return json.dumps(data, indent=4, sort_keys=True)
+
+
+def requirements(text: str) -> str:
+    """Return a requirements file without the lines that name a folder."""
+    folder = re.compile(
+        r"(?:-e|--editable)[\s=]+(?!\w+\+|https?:)|\.{0,2}/|\.{1,2}(?:$|\s)|file:|[\w.-]+\s*(?:\[[^\]]*\]\s*)?@\s*(?:file:|\.{0,2}/)"
+    )
+    archive = re.compile(r"\.(?:whl|zip|tar\.gz|tar\.bz2|tgz|tar\.xz)(?:$|[\s;#])")
+    # A backslash at the end of a line continues it.
+    lines = re.findall(r"(?:[^\\\n]|\\.|\\\n)*\n?", text)
+    return "".join(line for line in lines if not folder.match(line.strip()) or archive.search(line))
+
+
+READERS = (
+    ("pyproject.toml", pyproject),
+    ("uv.lock", uv_lock),
+    ("pdm.lock", pdm_lock),
+    ("Pipfile.lock", pipfile_lock),
+    (".txt", requirements),
+    (".in", requirements),
+)
+
+
 def main(source: str, target: str, *names: str) -> None:
     """Reduce the files `names` below `source` into `target`."""
     for name in names:
         text = (pathlib.Path(source) / name).read_text("utf-8")
-        if name.endswith("pyproject.toml"):
-            text = pyproject(text)
-        elif name.endswith("uv.lock"):
-            text = uv_lock(text)
+        base = name.rsplit("/", 1)[-1]
+        reader = next((reader for ending, reader in READERS if base.endswith(ending)), None)
+        if base.startswith("pylock."):
+            reader = pylock
         path = pathlib.Path(target) / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, "utf-8")
+        path.write_text(reader(text) if reader else text, "utf-8")
+    # For builders that look at dates when they decide whether a copied file is another one.
+    for path in (pathlib.Path(target), *pathlib.Path(target).rglob("*")):
+        os.utime(path, (0, 0))
 
 
 main(*sys.argv[1:])

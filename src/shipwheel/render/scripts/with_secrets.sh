@@ -9,6 +9,15 @@ if [ -s /run/secrets/index ]; then
   . /run/secrets/index
   set +a
 fi
+# uv stands in for pip where tools are installed: one of the two has to be told of an index.
+if [ "${FOR_TOOLS:-}" ]; then
+  if [ -z "${UV_DEFAULT_INDEX:-}${UV_INDEX_URL:-}" ] && [ "${PIP_INDEX_URL:-}" ]; then
+    export UV_DEFAULT_INDEX="$PIP_INDEX_URL"
+  fi
+  if [ -z "${PIP_INDEX_URL:-}" ] && [ "${UV_DEFAULT_INDEX:-${UV_INDEX_URL:-}}" ]; then
+    export PIP_INDEX_URL="${UV_DEFAULT_INDEX:-$UV_INDEX_URL}"
+  fi
+fi
 code=0
 "$@" || code=$?
 if [ "$code" != 0 ] && [ ! -s /run/secrets/index ]; then

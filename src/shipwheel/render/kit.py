@@ -1,0 +1,64 @@
+"""The stage `kit`: every program and every list of hashes that other stages copy, in one place to skip. Pure.
+
+The stages that people read stay short, and each takes only what it needs: a new hash of one tool, or a new
+version of one program, leaves the stages that do not copy it as they were.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from shipwheel.plan.model import DockerfilePlan
+from shipwheel.render.instructions import run, title, written
+
+_SCRIPTS: Final = Path(__file__).parent / "scripts"
+# Called by name, so executable and on PATH where they are needed.
+_COMMANDS: Final = {
+    "with-secrets": "with_secrets.sh",
+    "compile-ahead": "compile_ahead.py",
+    "follow-lock": "follow_lock.sh",
+}
+
+
+def render_kit(road: DockerfilePlan) -> list[str]:
+    """Return the lines of the stage."""
+    files: dict[str, Sequence[str]] = {name: _script(script) for name, script in _COMMANDS.items()}
+    files["reduce.py"] = _script("reduce.py")
+    if road.build_systems:
+        files["install.py"] = _script("install.py")
+    if any(member.build_system is None for member in road.members):
+        files["copy_source.py"] = _script("copy_source.py")
+    commands = " ".join(f"/kit/{name}" for name in _COMMANDS)
+    return [
+        *title("kit", "programs and pinned versions for the stages below, which are where to read on"),
+        "FROM base AS kit",
+        "# What a program is for stands on its first lines; the hashes are of exactly the files that fit this",
+        "# Python. None of it gets into the app image.",
+        run(
+            "mkdir /kit",
+            *(written(lines, f"/kit/{name}") for name, lines in {**files, **_pins(road)}.items()),
+            f"chmod 755 {commands}",
+            # Buildah looks at dates when it decides whether a copied file is another one.
+            "touch -d @0 /kit/*",
+        ),
+    ]
+
+
+def _script(name: str) -> list[str]:
+    return (_SCRIPTS / name).read_text("utf-8").rstrip("\n").split("\n")
+
+
+def _pins(road: DockerfilePlan) -> dict[str, Sequence[str]]:
+    found: dict[str, Sequence[str]] = {}
+    if road.launcher is not None:
+        found["pipx.txt"] = road.launcher.requirements
+    if road.tool is not None:
+        found["tool.txt"] = road.tool.requirements
+    if road.build_systems:
+        found["wheel-tools.txt"] = road.wheel_tools.requirements
+    for number, system in enumerate(road.build_systems):
+        if system.requirements:
+            found[f"build-{number}.txt"] = system.requirements
+    return found
