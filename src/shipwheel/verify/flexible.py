@@ -48,15 +48,15 @@ ZONES: Final = Rule(
     code="no-time-zones",
     promise="flexible",
     severity="note",
-    title="There are no time zones",
-    why="zoneinfo.ZoneInfo fails for every zone but UTC's fixed one.",
+    title="Time zones cannot be used",
+    why="zoneinfo.ZoneInfo fails, or the clock shows UTC without a word.",
     fix="Add the package tzdata, of the system or of Python.",
 )
 CERTIFICATES: Final = Rule(
     code="no-certificates",
     promise="flexible",
     severity="note",
-    title="There are no CA certificates",
+    title="CA certificates cannot be used",
     why="Every HTTPS connection fails, unless the program brings certificates of its own.",
     fix="Add the system's ca-certificates, or the package certifi.",
 )
@@ -123,9 +123,20 @@ def _check_paths(subject: Subject) -> Iterator[Result]:
                 for line in lines
                 if line.startswith("/") and subject.evidence.real_path(line) is None
             ]
+    places += _lost_environments(subject)
     if places:
         message = ", ".join(sorted({place.detail for place in places})[:4])
         yield Finding(rule=HOST_PATH, message=message, places=places)
+
+
+def _lost_environments(subject: Subject) -> Iterator[Place]:
+    """Yield environments whose Python is not in the image (pyvenv.cfg, "home")."""
+    for path, node in subject.evidence.visible.items():
+        if node.kind != "file" or path.rpartition("/")[2] != "pyvenv.cfg":
+            continue
+        match = re.search(r"^home\s*=\s*(\S.*?)\s*$", subject.evidence.text(path) or "", re.MULTILINE)
+        if match is not None and subject.evidence.real_path(match[1]) is None:
+            yield subject.place(path, detail=match[1])
 
 
 def _check_scripts(subject: Subject) -> Iterator[Result]:
@@ -182,7 +193,14 @@ def _check_system(subject: Subject) -> Iterator[Result]:
     else:
         if evidence.real_path("usr/share/zoneinfo/Europe/Berlin") is None and "tzdata" not in names:
             yield Finding(rule=ZONES, message="neither /usr/share/zoneinfo nor the package tzdata is there")
-        if "certifi" not in names and not any(evidence.real_path(path) for path in _BUNDLES):
+        elif zone := _lost_zone(subject):
+            place = Place(path="env.TZ", detail=zone)
+            yield Finding(rule=ZONES, message=f"TZ names {zone}, which is not there", places=[place])
+        lost = _lost_bundles(subject)
+        if lost:
+            told = ", ".join(f"{place.path.removeprefix('env.')} names {place.detail}" for place in lost)
+            yield Finding(rule=CERTIFICATES, message=f"{told}, which is not there", places=lost)
+        elif "certifi" not in names and not any(_has_content(subject, path) for path in _BUNDLES):
             yield Finding(rule=CERTIFICATES, message="neither the system's bundle nor certifi is there")
     env = environment(evidence.image.config)
     places = [
@@ -192,6 +210,31 @@ def _check_system(subject: Subject) -> Iterator[Result]:
     ]
     if places:
         yield Finding(rule=LOCALE, message=", ".join(place.detail for place in places), places=places)
+
+
+def _lost_zone(subject: Subject) -> str:
+    """Return the zone that TZ names and the C library will not find; empty for none."""
+    zone = environment(subject.evidence.image.config).get("TZ", "").removeprefix(":")
+    # POSIX's own form, as CET-1CEST, needs no file.
+    if "/" not in zone:
+        return ""
+    path = zone if zone.startswith("/") else f"usr/share/zoneinfo/{zone}"
+    return "" if subject.evidence.real_path(path) is not None else zone
+
+
+def _lost_bundles(subject: Subject) -> list[Place]:
+    env = environment(subject.evidence.image.config)
+    return [
+        Place(path=f"env.{name}", detail=value)
+        for name in ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+        if (value := env.get(name, "")).startswith("/") and subject.evidence.real_path(value) is None
+    ]
+
+
+def _has_content(subject: Subject, path: str) -> bool:
+    real = subject.evidence.real_path(path)
+    node = None if real is None else subject.evidence.visible.get(real)
+    return node is not None and node.kind == "file" and node.size > 0
 
 
 def _has_locale(subject: Subject, name: str) -> bool:

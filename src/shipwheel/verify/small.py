@@ -93,7 +93,15 @@ BUDGET: Final = Rule(
     why="The project set a limit, so that growth is a decision.",
     fix="See which packages and layers are the largest, or raise max-size in [tool.shipwheel.check].",
 )
-RULES: Final = (HIDDEN, DUPLICATE, CACHE, BUILD_ONLY, TESTS, DOCS, DEVELOPMENT, DEBUG, BUDGET)
+BUILD_FILES: Final = Rule(
+    code="project-files",
+    promise="small",
+    severity="note",
+    title="Files that only building and developing need are beside the code",
+    why="Locks, Dockerfiles and tests tell an intruder what is there, and each edit of one pushes the layer again.",
+    fix="Copy the package alone, or name them in .dockerignore; a wheel holds none of them.",
+)
+RULES: Final = (HIDDEN, DUPLICATE, CACHE, BUILD_ONLY, TESTS, DOCS, DEVELOPMENT, DEBUG, BUILD_FILES, BUDGET)
 
 # Below this copies are licences and empty modules.
 _DUPLICATE_SIZE: Final = 4096
@@ -133,6 +141,14 @@ _KINDS: Final = (
     ("static libraries", re.compile(r".*\.(?:a|la|lib|o)")),
     ("Python code", re.compile(r".*\.py")),
 )
+_BUILD_FILES: Final = re.compile(
+    r"""
+      pyproject\.toml | setup\.(?:py|cfg) | (?:poetry|uv|pdm|Pipfile)\.lock | pylock(?:\.[^/]+)?\.toml | Pipfile | [^/]*requirements[^/]*\.(?:txt|in)
+    | (?:.*\.)?Dockerfile(?:\..*)? | (?:docker-)?compose[^/]*\.ya?ml | \.dockerignore | \.gitignore | \.pre-commit-config\.yaml | Makefile
+    | tox\.ini | noxfile\.py | \.coveragerc | \.editorconfig | \.gitlab-ci\.yml | \.(?:github|devcontainer|vscode|idea)/.*
+    """,
+    re.VERBOSE,
+)
 _DEVELOPMENT: Final = frozenset({"type stubs", "headers", "static libraries"})
 
 
@@ -158,8 +174,11 @@ def bytes_by_kind(subject: Subject) -> Mapping[str, int]:
     """Return the bytes that are seen by kind of file, largest first."""
     found: dict[str, int] = defaultdict(int)
     for path, size in seen_files(subject):
-        found[kind_of(subject, path)] += size
-    return dict(sorted(found.items(), key=lambda item: (-item[1], item[0])))
+        fact = subject.evidence.fact(path)
+        debug = 0 if fact is None else min(fact.debug, size)
+        found[kind_of(subject, path)] += size - debug
+        found["debug symbols"] += debug
+    return {kind: size for kind, size in sorted(found.items(), key=lambda item: (-item[1], item[0])) if size}
 
 
 def summarize_layers(subject: Subject) -> tuple[LayerSummary, ...]:
@@ -342,6 +361,22 @@ def _check_build_only(subject: Subject) -> Iterator[Result]:
         yield Finding(rule=BUILD_ONLY, message=message, places=places, saves=saves)
 
 
+def _check_build_files(subject: Subject) -> Iterator[Result]:
+    workdir = (subject.evidence.image.config.working_dir or "").strip("/")
+    if not workdir:
+        return
+    places = [
+        subject.place(path, size=True)
+        for path, node in subject.evidence.files_below(workdir)
+        if node.kind == "file"
+        and _BUILD_FILES.fullmatch(path[len(workdir) + 1 :])
+        and subject.installed.owner(path) is None
+    ]
+    if places:
+        names = ", ".join(place.path.rpartition("/")[2] for place in places[:6])
+        yield Finding(rule=BUILD_FILES, message=names, places=places, saves=total(places))
+
+
 def _check_budget(subject: Subject) -> Iterator[Result]:
     if subject.max_size is None:
         yield NotChecked(rule=BUDGET, reason="no max-size is set in [tool.shipwheel.check]")
@@ -361,6 +396,7 @@ CHAPTERS: Final = (
     Chapter(rules=(DUPLICATE,), check=_check_duplicates),
     Chapter(rules=(CACHE, TESTS, DOCS, DEVELOPMENT), check=_check_kinds),
     Chapter(rules=(DEBUG,), check=_check_debug),
+    Chapter(rules=(BUILD_FILES,), check=_check_build_files),
     Chapter(rules=(BUILD_ONLY,), check=_check_build_only),
     Chapter(rules=(BUDGET,), check=_check_budget),
 )

@@ -5,6 +5,7 @@ import tarfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -204,6 +205,7 @@ ZOO: dict[str, Callable[[], Image]] = {
     "piped-to-shell": lambda: with_history("RUN curl -sSL https://files.example/install | sh"),
     "remote-add": lambda: with_history("ADD https://files.example/tool /srv/"),
     "loose-source": loose,
+    "project-files": lambda: with_files({"app/poetry.lock": b"# lock\n"}),
     "starts-no-program": lambda: with_config(entrypoint=("python",), cmd=("--version",)),
     "path-entry-missing": lambda: with_config(
         env=(("PATH", "/opt/pipx/bin:/app/.venv/bin:/usr/bin:/bin"), ("LANG", "C.UTF-8"))
@@ -343,6 +345,47 @@ def test_what_image_and_dockerfile_both_break_is_one_finding(tmp_path: Path) -> 
         "Dockerfile:3",
     ]
     assert len({finding.rule.code for finding in report.findings}) == len(report.findings)
+
+
+@pytest.mark.parametrize(
+    ("changes", "is_told"),
+    [
+        ({"entrypoint": ("serve", "--port", "80")}, True), ({"cmd": ("--bind=0.0.0.0:443",)}, True),
+        ({"cmd": ("-b", ":80")}, True), ({"cmd": ("--bind", "0.0.0.0:8080")}, False), ({"cmd": ("-p", "0")}, False),
+        ({"exposed_ports": ("53/udp",)}, True), ({"env": (*(CONFIG.env or ()), ("PORT", "80"))}, True),
+    ],
+)  # fmt: skip
+def test_low_ports_are_seen_wherever_they_are_named(changes: dict[str, Any], is_told: bool) -> None:
+    assert codes(with_config(**changes)) == (["low-port"] if is_told else [])
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "code"),
+    [
+        ("TZ", "Europe/Nowhere", "no-time-zones"), ("TZ", "Europe/Berlin", None), ("TZ", "CET-1CEST", None),
+        ("SSL_CERT_FILE", "/etc/ssl/none.pem", "no-certificates"),
+        ("REQUESTS_CA_BUNDLE", "/etc/ssl/certs/ca-certificates.crt", None),
+    ],
+)  # fmt: skip
+def test_zones_and_certificates_that_a_variable_names_have_to_be_there(
+    name: str, value: str, code: str | None
+) -> None:
+    assert codes(with_config(env=(*(CONFIG.env or ()), (name, value)))) == ([] if code is None else [code])
+
+
+def test_an_empty_bundle_has_no_certificates() -> None:
+    assert codes(with_files({"etc/ssl/certs/ca-certificates.crt": b""})) == ["no-certificates"]
+
+
+def test_an_environment_whose_python_stayed_on_the_builder_is_told() -> None:
+    lost = b"home = /root/.local/share/uv/python/bin\nversion = 3.13.5\n"
+    assert codes(with_files({"app/.venv/pyvenv.cfg": lost})) == ["host-path"]
+
+
+def test_debugging_data_is_a_kind_of_its_own() -> None:
+    report = check(with_files({"usr/lib/libbig.so": native({".text": 10, ".debug_info": 3_000_000})}))
+    assert report.kinds["debug symbols"] == 3_000_000
+    assert sum(report.kinds.values()) == report.unpacked
 
 
 def test_an_image_over_its_budget_is_told() -> None:

@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from shipwheel.verify import dockerfile, linters
+from shipwheel.verify.composefile import exposed, running
+from shipwheel.verify.composefile.read import read_compose
 from shipwheel.verify.model import Finding, NotChecked
-from shipwheel.verify.recipe.parse import parse_dockerfile
+from shipwheel.verify.recipe.parse import parse_dockerfile, split_stages, start_of
 
 PINNED = "FROM python:3.13-slim@sha256:" + "a" * 64
 GOOD = f"""# syntax=docker/dockerfile:1
@@ -344,3 +346,21 @@ def test_a_linter_that_says_nonsense_did_not_check(tmp_path: Path, answer: str) 
 def test_without_a_linter_nothing_passed(tmp_path: Path) -> None:
     (result,) = linters.check(tmp_path / "D", {"PATH": str(tmp_path)})
     assert isinstance(result, NotChecked)
+
+
+@pytest.mark.parametrize("installer", ["pdm", "pip", "poetry", "uv"])
+def test_what_shipwheel_writes_breaks_no_rule_but_those_that_it_leaves_to_people(installer: str) -> None:
+    folder = Path(__file__).parents[2] / "golden" / "dockerfile" / installer
+    # apt takes security updates as they come, and Kubernetes asks no image for its health.
+    assert set(told((folder / "Dockerfile").read_text(), groups=frozenset({"main", "dev", "default"}))) == {
+        "no-health-check",
+        "unpinned-system-packages",
+    }
+    file = read_compose(str(folder / "compose.yaml"), (folder / "compose.yaml").read_text())
+    starts = {
+        service.name: start_of(split_stages(parse_dockerfile((folder / "Dockerfile").read_text()))[0], target)
+        for service in file.services
+        if (target := service.value.text_at("build", "target"))
+    }
+    image = running.Image(venvs=("/app/.venv",), compiled=True, starts=starts)
+    assert [*exposed.check(file), *running.check(file, image)] == []

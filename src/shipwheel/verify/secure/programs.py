@@ -148,6 +148,9 @@ _INSTALLER_PROGRAMS: Final = re.compile(
     r"pip(?:3(?:\.\d+)?)?|uv|uvx|poetry|pdm|pipenv|hatch|conda|mamba|micromamba|pipx|virtualenv|pixi"
 )
 _BUNDLED: Final = re.compile(r".*/ensurepip/_bundled/[^/]+\.whl")
+_PORT_OPTION: Final = re.compile(
+    r"(?:^|\s)(?:--(?:port|bind|listen|http-port|server\.port)|-[bp])[= ](?:[^\s:]*:)?([0-9]{1,5})(?=\s|$)"
+)
 _EVERYWHERE: Final = ("bin", "sbin", "usr/bin", "usr/sbin", "usr/local/bin", "usr/local/sbin")
 
 
@@ -237,11 +240,21 @@ def _interpreter_of(subject: Subject, path: str) -> str | None:
 
 
 def _check_ports(subject: Subject) -> Iterator[Result]:
-    for text in sorted(subject.evidence.image.config.exposed_ports or ()):
-        match = re.fullmatch(r"([0-9]{1,5})(?:/\w+)?", text)
-        if match is not None and int(match[1]) < 1024:
-            place = Place(path="config.ExposedPorts", detail=text)
-            yield Finding(rule=LOW_PORT, message=f"port {text}", places=[place])
+    config = subject.evidence.image.config
+    named = [("config.ExposedPorts", text) for text in sorted(config.exposed_ports or ())]
+    named += [("env.PORT", value) for name, value in config.env or () if name == "PORT"]
+    for name, words in (("config.Entrypoint", config.entrypoint), ("config.Cmd", config.cmd)):
+        # As servers take them: `--port 80`, `--bind=0.0.0.0:80`, `-b :80`.
+        found = _PORT_OPTION.finditer(" ".join(words or ()))
+        named += [(name, match[1]) for match in found]
+    places = [
+        Place(path=path, detail=text)
+        for path, text in named
+        if (match := re.fullmatch(r"([0-9]{1,5})(?:/\w+)?", text)) is not None and 0 < int(match[1]) < 1024
+    ]
+    if places:
+        ports = ", ".join(dict.fromkeys(place.detail for place in places))
+        yield Finding(rule=LOW_PORT, message=f"port {ports}", places=places)
 
 
 # In the order of the report.
