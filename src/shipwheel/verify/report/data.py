@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from typing import Any, Final
 
 from shipwheel.verify.model import Finding, Place, Report, Rule
@@ -19,8 +20,8 @@ def to_json(report: Report) -> dict[str, Any]:
         "platform": report.platform,
         "size": report.size,
         "unpacked": report.unpacked,
-        "findings": [_finding(finding) for finding in report.findings],
-        "ignored": [{**_finding(item.finding), "reason": item.reason} for item in report.ignored],
+        "findings": [_finding(finding, report) for finding in report.findings],
+        "ignored": [{**_finding(item.finding, report), "reason": item.reason} for item in report.ignored],
         "not_checked": [
             {"code": item.rule.code, "promise": item.rule.promise, "reason": item.reason}
             for item in report.not_checked
@@ -70,12 +71,18 @@ def render_json(report: Report) -> str:
     return json.dumps(to_json(report), indent=2, ensure_ascii=False) + "\n"
 
 
-def _finding(finding: Finding) -> dict[str, Any]:
+def command(finding: Finding, report: Report) -> str:
+    """Return the command that shows the finding with all its places."""
+    return f"shipwheel check {shlex.quote(report.image)} --only {finding.rule.code} --all"
+
+
+def _finding(finding: Finding, report: Report) -> dict[str, Any]:
     return {
         **_rule(finding.rule),
         "message": finding.message,
         "fix": finding.how_to_fix,
         "saves": finding.saves,
+        "command": command(finding, report),
         "places": [_place(place) for place in finding.places],
     }
 

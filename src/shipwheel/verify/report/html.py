@@ -18,6 +18,7 @@ from shipwheel.verify.model import (
     Report,
 )
 from shipwheel.verify.report.compare import Comparison
+from shipwheel.verify.report.data import command
 from shipwheel.verify.subject import count, size_text
 
 _PAGE: Final = Path(__file__).with_name("page.html")
@@ -99,7 +100,7 @@ def _chapter(report: Report, promise: Promise) -> Iterator[str]:
     if not found:
         yield "<p>No finding.</p>"
     for finding in found:
-        yield from _finding(finding)
+        yield from _finding(finding, report)
     reasons: dict[str, dict[str, None]] = {}
     for item in report.not_checked:
         if item.rule.promise == promise:
@@ -117,7 +118,7 @@ def _codes(report: Report, promise: Promise) -> list[str]:
     return [finding.rule.code for finding in report.findings if finding.rule.promise == promise]
 
 
-def _finding(finding: Finding) -> Iterator[str]:
+def _finding(finding: Finding, report: Report) -> Iterator[str]:
     rule = finding.rule
     is_open = " open" if rule.severity == "error" else ""
     saves = f' <span class="soft">saves {size_text(finding.saves)}</span>' if finding.saves else ""
@@ -137,6 +138,7 @@ def _finding(finding: Finding) -> Iterator[str]:
         yield "</ul>"
     yield f'<p class="soft">Why: {escape(rule.why)}</p>'
     yield f"<p><strong>Fix:</strong> {escape(finding.how_to_fix)}</p>"
+    yield f'<p class="soft">Show it: <code>{escape(command(finding, report))}</code></p>'
     yield "</details>"
 
 

@@ -37,6 +37,7 @@ def report_schema() -> dict[str, Any]:
         "message": _TEXT,
         "fix": _TEXT,
         "saves": {"type": ["integer", "null"], "minimum": 0, "description": "bytes, unpacked"},
+        "command": {"type": "string", "description": "what shows the finding with all its places"},
         "places": _list({"$ref": "#/$defs/place"}),
     }
     return {

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from shipwheel.verify.model import PROMISES, SEVERITIES, Finding, Place, Promise, Report
+from shipwheel.verify.report.data import command
 from shipwheel.verify.subject import measured_text, size_text
 
 # Places of a finding and lines of a list that are shown unless everything is asked for.
@@ -66,8 +67,8 @@ def _finding(finding: Finding, report: Report, *, everything: bool) -> Iterator[
     for place in shown:
         yield f"             {_place(place)}"
     if len(finding.places) > len(shown):
-        command = f"shipwheel check {report.image} --only {finding.rule.code} --all"
-        yield f"             and {len(finding.places) - len(shown)} more: {command}"
+        more = len(finding.places) - len(shown)
+        yield f"             and {more} more: {command(finding, report)}"
     yield f"           fix: {finding.how_to_fix}"
 
 
