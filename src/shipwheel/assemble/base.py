@@ -119,10 +119,11 @@ class BaseMaker:
         from shipwheel.oci.unpack import unpack_layers
 
         cache = self._workshop.cache
-        key = f"root {footing_key(self._footing.layers)}"
+        key = f"root without data {footing_key(self._footing.layers)}"
         if (kept := cache.folder(key)) is not None:
             return kept
         layers = self.layers()
         with cache.staging_folder() as staged:
-            unpack_layers(layers, staged)
+            # What programs run is wanted: time zones and manuals are most of the files and none of that.
+            unpack_layers(layers, staged, leave_out=("usr/share",))
             return cache.add_folder(staged, key)

@@ -35,9 +35,14 @@ def unpack_image(
 
 
 def unpack_layers(
-    layers: Sequence[Layer], into: Path, *, limits: Limits = DEFAULT_LIMITS, owners: bool = False
+    layers: Sequence[Layer],
+    into: Path,
+    *,
+    limits: Limits = DEFAULT_LIMITS,
+    owners: bool = False,
+    leave_out: Sequence[str] = (),
 ) -> None:
-    """Unpack `layers`, the lowest first, as `unpack_image` does."""
+    """Unpack `layers`, the lowest first, as `unpack_image` does; not what is in the folders `leave_out`."""
     into = Path(os.path.abspath(into))  # noqa: PTH100 - not resolve(): a symlink in its place stays one
     if os.path.lexists(into) and (into.is_symlink() or not into.is_dir() or any(into.iterdir())):
         raise HostError("folder-not-empty", "not an empty folder to unpack into", place=str(into))
@@ -47,19 +52,19 @@ def unpack_layers(
         beside.parent.mkdir(parents=True, exist_ok=True)
         beside.mkdir(mode=0o700)
         try:
-            _write(tree, beside, owners=owners)
+            _write(tree, beside, owners=owners, leave_out=tuple(f"{name}/" for name in leave_out))
             beside.rename(into)
         except BaseException:
             shutil.rmtree(beside)
             raise
 
 
-def _write(tree: Tree, root: Path, *, owners: bool) -> None:
+def _write(tree: Tree, root: Path, *, owners: bool, leave_out: tuple[str, ...]) -> None:
     folders: list[tuple[str, Node]] = [(str(root), tree.root)]
     symlinks: list[tuple[str, str]] = []
     names: dict[tuple[int, int], list[str]] = {}
     modes: dict[tuple[int, int], Node] = {}
-    for path, node in tree.walk():
+    for path, node in ((path, node) for path, node in tree.walk() if not path.startswith(leave_out)):
         # A name that the filesystem takes for something else cannot get here: no slash, no NUL, no dots.
         place = f"{root}/{path}"
         if node.kind == "directory":

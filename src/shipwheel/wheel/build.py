@@ -6,6 +6,7 @@ environment holds the pinned requirements alone. Chooses no files and makes no l
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import shutil
@@ -51,7 +52,6 @@ _INSTALL: Final = [
     "--no-deps",
     "--require-hashes",
     "--no-config",
-    "--compile-bytecode",
 ]
 # For every Python that shipwheel runs on; addresses of indexes are nobody's business but this machine's.
 _COMPILE: Final = [
@@ -104,8 +104,8 @@ class KitSource(Protocol):
         """Return the wheels of `system` by file name, or None where an index has to be asked by uv."""
         ...
 
-    def reused(self, system: BuildSystem) -> None:
-        """Note that an environment of `system` was there already."""
+    def reused(self, system: BuildSystem) -> bool:
+        """Note that an environment of `system` is there; tell whether an earlier run made it."""
         ...
 
 
@@ -157,8 +157,8 @@ def prepare_environment(
     """
     key = f"{RECIPE} environment {sys.implementation.cache_tag} {sys.executable} {environment_id(system)}"
     if found := cache.folder(key, downloaded=True):
-        if index.kits is not None:
-            index.kits.reused(system)
+        if index.kits is not None and index.kits.reused(system):
+            _compile(found)
         return found
     files = None if index.kits is None else index.kits.obtain(system)
     lines = [
@@ -189,6 +189,20 @@ def prepare_environment(
             index,
         )
         return cache.add_folder(env, key)
+
+
+def _compile(env: Path) -> None:
+    """Compile an environment that a second run uses: most machines in CI never come to that, and to compile
+    all of it takes longer than to load what one build needs.
+    """
+    done = env / "compiled"
+    if done.exists():
+        return
+    words = [str(env / "bin" / "python"), "-m", "compileall", "-q", str(env / "lib")]
+    subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, check=False)
+    # A cache that cannot be written works without.
+    with contextlib.suppress(OSError):
+        done.touch()
 
 
 def build_wheel(

@@ -80,6 +80,7 @@ class Kits:
 
     def __init__(self, cache: Cache, fetcher: Callable[[], Fetcher], lender: Lender) -> None:
         self._cache, self._fetcher, self._lender = cache, fetcher, lender
+        self._obtained: set[BuildSystem] = set()
         self.stories: dict[str, KitStory] = {}
 
     def obtain(self, system: BuildSystem) -> Mapping[str, Path] | None:
@@ -96,13 +97,17 @@ class Kits:
                 continue
             files, paths, where = found
             self._cache.add_record(f"{_RECIPE} {name}", [[file.filename, file.sha256] for file in files])
+            self._obtained.add(system)
             self._tell(system, pins, origin, where)  # type: ignore[arg-type]  # a literal above
             return dict(zip((file.filename for file in files), paths, strict=True))
         return None
 
-    def reused(self, system: BuildSystem) -> None:
-        """Note that an environment of the kit is in the cache, so that no file of it is needed."""
+    def reused(self, system: BuildSystem) -> bool:
+        """Note that an environment of the kit is in the cache; tell whether an earlier run made it."""
+        if system in self._obtained:
+            return False
         self._tell(system, [pin for pin in system.pins if _applies(pin)], "cache", None)
+        return True
 
     def files(self, system: BuildSystem) -> Sequence[KitFile] | None:
         """Return the kit's files where all are in the cache, None where they are not."""

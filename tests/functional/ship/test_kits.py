@@ -263,3 +263,20 @@ def put_kit(yard: Yard, tag: str, files: dict[str, bytes]) -> None:
     push_blobs(yard.client, blobs, repository)
     described = Descriptor(media_type=MANIFEST, digest=manifest.digest, size=manifest.size)
     put_manifest(yard.client, repository, described, manifest, tag)
+
+
+def test_what_is_used_a_second_time_is_compiled_and_the_wheel_stays_the_same(yard: Yard) -> None:
+    project = packed_project(yard, ["cow"], [COW])
+    folders = yard.bench.folder / "cache/v1/folders"
+
+    def compiled() -> list[Path]:
+        return sorted(folders.glob("*/*/lib/python3*/site-packages/__pycache__/packing*.pyc"))
+
+    first = yard.bench.build(project)
+    assert compiled() == []
+    edit(project)
+    yard.bench.build(project)
+    assert len(compiled()) == 2
+    source = project / "app" / "__init__.py"
+    source.write_text(source.read_text().removesuffix("# edited\n"))
+    assert yard.bench.build(project, "--no-cache")["digest"] == first["digest"]

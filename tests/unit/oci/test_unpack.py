@@ -23,6 +23,7 @@ from shipwheel.errors import HostError, ShipwheelError
 from shipwheel.oci.model import Digest, Layer
 from shipwheel.oci.tar import DEFAULT_MTIME
 from shipwheel.oci.unpack import unpack_image, unpack_layers
+from shipwheel.testing.images import make_layer as plain_layer
 
 
 def unpacked(tmp_path: Path, *layers: Layer) -> Path:
@@ -192,3 +193,14 @@ def test_only_an_empty_folder_is_unpacked_into(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(tmp_path / "nowhere")
     with pytest.raises(HostError):
         unpack_image(image, tmp_path / "link")
+
+
+def test_folders_that_are_left_out_are_empty_and_a_file_with_a_name_elsewhere_is_there(
+    tmp_path: Path,
+) -> None:
+    layer = plain_layer({"usr/share/zone/utc": b"data", "usr/lib/a": b"code", "usr/shared": b"kept"})
+
+    unpack_layers([layer], tmp_path / "root", leave_out=("usr/share",))
+
+    found = sorted(path.relative_to(tmp_path / "root").as_posix() for path in (tmp_path / "root").rglob("*"))
+    assert found == ["usr", "usr/lib", "usr/lib/a", "usr/share", "usr/shared"]
