@@ -146,6 +146,17 @@ def test_names_that_something_else_needs_stay() -> None:
     assert NAMES in slim
 
 
+def test_a_table_of_names_that_serves_symbols_and_sections_stays() -> None:
+    both = [
+        Part(name=".text", data=CODE, address=0x1000),
+        Part(name=".symtab", data=bytes(24 * 1000), kind=2, link=".shstrtab", align=8),
+    ]
+    slim = stripped(program(both))
+
+    assert slim is not None
+    assert b"\0.text\0.symtab\0.shstrtab\0" in slim
+
+
 SOURCE = """
 #include <stdlib.h>
 #include <string.h>
