@@ -55,8 +55,13 @@ def python_image(
 
 def shell_layer() -> Layer:
     """Return a layer with this machine's /bin/sh."""
+    return layer(shell_files())
+
+
+def shell_files() -> dict[str, tuple[Entry, bytes]]:
+    """Return this machine's /bin/sh with the libraries that it loads."""
     program = Path("/bin/sh").resolve()
-    return layer({"bin/sh": entry("bin/sh", program.read_bytes(), mode=0o755), **_libraries([program])})
+    return {"bin/sh": entry("bin/sh", program.read_bytes(), mode=0o755), **_libraries([program])}
 
 
 @functools.cache

@@ -33,6 +33,7 @@ from shipwheel.project.settings import CheckSettings
 
 if TYPE_CHECKING:
     from shipwheel.assemble.workshop import Workshop
+    from shipwheel.images import Opener
     from shipwheel.locks.model import Lock
     from shipwheel.oci.model import Image
     from shipwheel.oci.read import LoadedImage
@@ -50,7 +51,7 @@ _FAILED: Final = 1
 class _Target:
     image: Image | LoadedImage
     name: str
-    again: Image | None = None
+    again: Image | LoadedImage | None = None
     tried: tuple[Measurement, ...] = ()
 
 
@@ -296,13 +297,17 @@ def _open(options: argparse.Namespace, project: Project | None, progress: Progre
             raise UsageError("one-platform", "an image is checked for one platform", place="--platform")
         workshop = open_workshop(options, project, progress)
         built = build(request, workshop)
-        again = _build_again(request, workshop) if options.rebuild else None
+        once_more = _build_again(request, workshop) if options.rebuild else None
         with workshop.cache.in_use():
             tried = _try_changes(request, workshop) if options.measure else ()
-            yield _Target(image=built.images[0], name=str(built.reference), again=again, tried=tried)
+            yield _Target(image=built.images[0], name=str(built.reference), again=once_more, tried=tried)
         return
-    if options.rebuild:
-        raise UsageError("rebuild-project", "only a PROJECT can be built again", place="--rebuild")
+    if options.rebuild and options.dockerfile is None:
+        raise UsageError(
+            "rebuild-project",
+            "only a PROJECT, or an IMAGE with its --dockerfile, can be built again",
+            place="--rebuild",
+        )
     if options.target == ".":
         raise UsageError(
             "no-target",
@@ -315,7 +320,44 @@ def _open(options: argparse.Namespace, project: Project | None, progress: Progre
     with open_image(options.target, opener) as opened:
         wanted = _platform(options.platform)
         image = opened.image_for(wanted, default=default_platform())
-        yield _Target(image=image, name=options.target)
+        tried = _try_dockerfile(options, progress) if options.measure else ()
+        with _engine_build(options, opener, progress) as again:
+            yield _Target(image=image, name=options.target, again=again, tried=tried)
+
+
+@contextmanager
+def _engine_build(
+    options: argparse.Namespace, opener: Opener, progress: Progress
+) -> Iterator[LoadedImage | None]:
+    """Yield the image that an engine builds of the Dockerfile from nothing, where that is asked for."""
+    if not options.rebuild:
+        yield None
+        return
+    from shipwheel.images import open_image
+    from shipwheel.trial.dockerfile import built_again
+
+    progress.said("building the Dockerfile again, from nothing")
+    path = _dockerfile(options)
+    if path is None:
+        raise AssertionError("checked where the target is opened")
+    with built_again(path, os.environ) as where, open_image(where, opener) as opened:
+        yield opened.image_for(_platform(options.platform), default=default_platform())
+
+
+def _try_dockerfile(options: argparse.Namespace, progress: Progress) -> tuple[Measurement, ...]:
+    from shipwheel.trial.dockerfile import try_changes
+    from shipwheel.trial.native import CHANGES
+    from shipwheel.verify.model import Measurement
+
+    path = _dockerfile(options)
+    if path is None:
+        reason = "what the image was made from was not given (--dockerfile, or a PROJECT)"
+        return tuple(Measurement(what=what, reason=reason) for what in CHANGES)
+    progress.said("measuring changes in a copy of the Dockerfile's folder")
+    folder = path.resolve().parent
+    has_project = (folder / "pyproject.toml").is_file()
+    workshop = open_workshop(options, read_project(folder), progress) if has_project else None
+    return tuple(try_changes(path, None if workshop is None else workshop.fetcher, os.environ))
 
 
 def _try_changes(request: Request, workshop: Workshop) -> tuple[Measurement, ...]:

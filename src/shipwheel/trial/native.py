@@ -88,7 +88,7 @@ def try_changes(request: Request, workshop: Workshop) -> Iterator[Measurement]:
             yield _tried(UPGRADE, trial, _upgrades(trial, planned))
     except (ShipwheelError, OSError) as error:
         for what in CHANGES:
-            yield Measurement(what=what, reason=str(error).splitlines()[0])
+            yield Measurement(what=what, reason=why(error))
 
 
 def _prepare(scratch: Scratch, request: Request, workshop: Workshop, registry: ThrowAway | None) -> _Trial:
@@ -104,24 +104,34 @@ def _prepare(scratch: Scratch, request: Request, workshop: Workshop, registry: T
     return replace(trial, before=frozenset(layer.descriptor.digest for layer in built.images[0].layers))
 
 
+def why(error: ShipwheelError | OSError) -> str:
+    """Return in one line why something could not be done."""
+    if isinstance(error, ShipwheelError):
+        return error.problems[0].message
+    return f"{error.filename}: {error.strerror}"
+
+
 Change = tuple[str, Callable[[], AbstractContextManager[None]]]
 
 
 def _tried(what: str, trial: _Trial, changes: Iterator[Change]) -> Measurement:
     """Make the first of `changes` that changes the image."""
     reason = "nothing was found to change"
-    for number, (detail, change) in enumerate(changes):
-        if number == _TRIES:
-            break
-        try:
-            with change():
-                found = trial.measure(what, detail)
-        except (ShipwheelError, OSError) as error:
-            reason = f"{detail}: {str(error).splitlines()[0]}"
-            continue
-        if found is not None:
-            return found
-        reason = f"it leaves the image as it is: {detail}"
+    try:
+        for number, (detail, change) in enumerate(changes):
+            if number == _TRIES:
+                break
+            try:
+                with change():
+                    found = trial.measure(what, detail)
+            except (ShipwheelError, OSError) as error:
+                reason = f"{detail}: {why(error)}"
+                continue
+            if found is not None:
+                return found
+            reason = f"it leaves the image as it is: {detail}"
+    except (ShipwheelError, OSError) as error:
+        reason = why(error)
     return Measurement(what=what, reason=reason)
 
 

@@ -111,7 +111,7 @@ class Question:
     machine: Machine | None = None
     measure: bool = False
     tried: Sequence[Measurement] = ()
-    again: Image | None = None
+    again: Image | LoadedImage | None = None
     dockerfile: Path | None = None
     compose: Path | None = None
     dev: Image | LoadedImage | None = None

@@ -6,6 +6,9 @@ from collections.abc import Iterator
 from typing import Final
 
 from shipwheel.oci.model import Image
+from shipwheel.oci.read import LoadedImage
+from shipwheel.oci.tree import find_files
+from shipwheel.verify.contents import tell_difference
 from shipwheel.verify.evidence import Evidence, collect
 from shipwheel.verify.model import Finding, NotChecked, Place, Result, Rule
 from shipwheel.verify.subject import Subject, count
@@ -20,22 +23,34 @@ DIFFERS: Final = Rule(
 )
 RULES: Final = (DIFFERS,)
 
+# Files whose contents are compared, and the largest of them in bytes: all are in memory at once.
+_COMPARED: Final = 50
+_LARGE: Final = 2_000_000
+# More files than these of which the time alone differs are one line.
+_TIMES: Final = 5
 
-def check(subject: Subject, again: Image | None) -> Iterator[Result]:
+
+def check(subject: Subject, again: Image | LoadedImage | None) -> Iterator[Result]:
     """Compare the image with `again`, file by file where their digests differ."""
     if again is None:
         yield NotChecked(rule=DIFFERS, reason="the image was not built again (--rebuild)")
         return
     if again.digest == subject.evidence.digest:
         return
-    places = list(differences(subject.evidence, collect(again)))
-    if not places:
+    # An engine packs layers anew, and writes the time of the build into the configuration.
+    engine = isinstance(again, LoadedImage)
+    places = list(differences(subject.evidence, collect(again), engine=engine))
+    if not places and not engine:
         places = [Place(path="manifest", detail=f"{subject.evidence.digest}, then {again.digest}")]
-    yield Finding(rule=DIFFERS, message=f"{count(len(places), 'difference')}", places=places)
+    if places:
+        yield Finding(rule=DIFFERS, message=f"{count(len(places), 'difference')}", places=places)
 
 
-def differences(one: Evidence, two: Evidence) -> Iterator[Place]:
-    """Yield what differs between two images: configuration, layers, and every visible file."""
+def differences(one: Evidence, two: Evidence, *, engine: bool = False) -> Iterator[Place]:
+    """Yield what differs between two images: configuration, layers, and every visible file.
+
+    From an `engine`, layers are told apart by what is in them: how they are packed is the engine's.
+    """
     if one.image.config_blob().digest != two.image.config_blob().digest:
         before, after = one.image.config.to_json(), two.image.config.to_json()
         for key in sorted({*before, *after}):
@@ -44,24 +59,61 @@ def differences(one: Evidence, two: Evidence) -> Iterator[Place]:
                 yield Place(path=f"config.{key}", detail=detail)
     layers = max(len(one.image.layers), len(two.image.layers))
     for number in range(layers):
-        digests = [
-            str(found.image.layers[number].descriptor.digest)
-            if number < len(found.image.layers)
-            else "no layer"
-            for found in (one, two)
-        ]
+        digests = [_layer_digest(found, number, engine=engine) for found in (one, two)]
         if digests[0] != digests[1]:
             yield Place(path=f"layer {number}", layer=number, detail=f"{digests[0]}, then {digests[1]}")
+    yield from _file_differences(one, two)
+
+
+def _layer_digest(evidence: Evidence, number: int, *, engine: bool) -> str:
+    if number >= len(evidence.image.layers):
+        return "no layer"
+    layer = evidence.image.layers[number]
+    return str(layer.diff_id if engine else layer.descriptor.digest)
+
+
+def _file_differences(one: Evidence, two: Evidence) -> Iterator[Place]:
+    contents = _contents(one, two)
+    times: list[Place] = []
     for path in sorted({*one.visible, *two.visible}):
         told = [_told(found, path) for found in (one, two)]
-        if told[0] != told[1]:
-            parts = [
-                f"{name} {str(first)[:60]}, then {str(second)[:60]}"
-                for (name, first), (_, second) in zip(told[0], told[1], strict=True)
-                if first != second
-            ]
-            node = one.visible.get(path) or two.visible[path]
-            yield Place(path=f"/{path}", layer=node.layer, detail="; ".join(parts))
+        if told[0] == told[1]:
+            continue
+        changed = [
+            (name, first, second)
+            for (name, first), (_, second) in zip(told[0], told[1], strict=True)
+            if first != second
+        ]
+        parts = [f"{name} {str(first)[:60]}, then {str(second)[:60]}" for name, first, second in changed]
+        if path in contents:
+            parts.append(tell_difference(path, *contents[path]))
+        node = one.visible.get(path) or two.visible[path]
+        place = Place(path=f"/{path}", layer=node.layer, detail="; ".join(parts))
+        if [name for name, _, _ in changed] == ["time"]:
+            times.append(place)
+        else:
+            yield place
+    if len(times) > _TIMES:
+        yield Place(path=times[0].path, detail=f"only the time differs, of this and {len(times) - 1} others")
+    else:
+        yield from times
+
+
+def _contents(one: Evidence, two: Evidence) -> dict[str, tuple[bytes, bytes]]:
+    """Return both contents of the files that differ, of the first ones that are not large."""
+    wanted: list[str] = []
+    for path in sorted(one.visible.keys() & two.visible.keys()):
+        facts = [found.fact(path) for found in (one, two)]
+        if facts[0] is None or facts[1] is None or facts[0].sha256 == facts[1].sha256:
+            continue
+        if max(facts[0].size, facts[1].size) <= _LARGE:
+            wanted.append(path)
+        if len(wanted) == _COMPARED:
+            break
+    if not wanted:
+        return {}
+    read = [find_files(found.image.layers, wanted) for found in (one, two)]
+    return {path: (read[0][path], read[1][path]) for path in wanted if path in read[0] and path in read[1]}
 
 
 def _told(evidence: Evidence, path: str) -> list[tuple[str, object]]:

@@ -1,6 +1,7 @@
 """`shipwheel check` on a project: its lock and its settings are looked at too."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -128,12 +129,18 @@ def test_a_project_that_builds_otherwise_each_time_is_found_out(bench: Bench) ->
     marker = "def build_wheel("
     text = back_end.read_text()
     assert marker in text
-    # A wheel with the time in it, as a careless build script makes it.
+    # A wheel with the time in it, and a list in no order, as a careless build script makes it.
     careless = (
-        "import time, pathlib\npathlib.Path(__file__).with_name('app').joinpath('when.py')"
-        ".write_text(f'WHEN = {time.time_ns()}\\n')\n"
+        "import os, time, pathlib\nfolder = pathlib.Path(__file__).with_name('app')\n"
+        "folder.joinpath('when.py').write_text(f'FIRST = 1\\nWHEN = {time.time_ns()}\\n')\n"
+        "names = sorted((f'n{n}' for n in range(99)), key=lambda _: os.urandom(4))\n"
+        "folder.joinpath('order.txt').write_text('\\n'.join(names))\n"
     )
     back_end.write_text(careless + text)
     done = bench.run("check", project, "--only", "rebuild-differs", "--rebuild", "--all")
     assert done.returncode == 1, done.stdout + done.stderr
-    assert "/app/.venv/lib/python3.13/site-packages/app/when.py" in done.stdout
+    assert re.search(r"/app/\.venv/.*/app/when\.py .*; line 2: 'WHEN = \d+', then 'WHEN = \d+'", done.stdout)
+    # And nothing of what is the same: only RECORD, which follows from these two.
+    listed = set(re.findall(r"/app/\.venv/lib/python3\.13/site-packages/(\S+)", done.stdout))
+    assert listed == {"app/when.py", "app/order.txt", "app-1.0.0.dist-info/RECORD"}
+    assert "the same 99 lines in another order" in done.stdout
