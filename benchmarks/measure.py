@@ -8,7 +8,6 @@ import shutil
 import statistics
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +22,8 @@ SHIPWHEEL: Final = str(Path(sys.executable).with_name("shipwheel"))
 class Row:
     """What was measured, over `runs` runs: medians of seconds and of CPU seconds (user and system).
 
-    `memory` is the most that any one of the processes ever held, in MB; `goal` is in words.
+    `memory` is the most that any one of the processes ever held, in MB (`spawn` says which are counted);
+    `goal` is in words.
     """
 
     name: str
@@ -73,25 +73,25 @@ class Bench:
         What is to be run several times is run once more before, and that does not count.
         """
         runs = repeat or self.repeat
-        seconds, cpu, memory = [], [], []
+        seconds: list[float] = []
+        cpu: list[float] = []
+        memory: list[float] = []
+        usage = self.folder / "usage"
         for number in range(0 if runs == 1 else -1, runs):
             before(number)
             log = self.folder / "log"
             with log.open("wb") as output, (stdin or Path(os.devnull)).open("rb") as given:
-                began = time.perf_counter()
-                process = subprocess.Popen(
-                    command, env=self.environ, stdin=given, stdout=output, stderr=output
+                spawn = [sys.executable, "-I", "-S", str(HERE / "spawn.py"), str(usage)]
+                code = subprocess.call(
+                    [*spawn, *command], env=self.environ, stdin=given, stdout=output, stderr=output
                 )
-                # wait4 has the process's own usage, and that of its children and theirs.
-                _, status, usage = os.wait4(process.pid, 0)
-                elapsed = time.perf_counter() - began
-            process.returncode = os.waitstatus_to_exitcode(status)
-            if process.returncode != 0:
+            if code != 0:
                 sys.exit(f"{' '.join(command)}\n{log.read_text()}")
             if number >= 0:
-                seconds.append(elapsed)
-                cpu.append(usage.ru_utime + usage.ru_stime)
-                memory.append(usage.ru_maxrss / 1024)
+                took = [float(word) for word in usage.read_text().split()]
+                seconds.append(took[0])
+                cpu.append(took[1])
+                memory.append(took[2] / 1024)
         row = Row(
             name=name,
             goal=goal,

@@ -18,11 +18,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from data import Wheels, measure_data
+from locks import measure_locks
 from measure import ROOT, Bench, Row, build_command
 from shop import measure_shop
 
 from shipwheel.testing.projects import poetry_project
 
+_LOCKS = """
+`shipwheel plan` with a lock of each kind, when nothing has changed: read, selected for linux/amd64 and planned, without network.
+The 500 packages are made up; every fifth has twelve wheels and an sdist."""
 BEGIN, END = "<!-- measured: begin -->\n", "<!-- measured: end -->"
 
 
@@ -38,6 +42,7 @@ def main() -> None:
         shop, pushed = measure_shop(bench)
         base, base_size = measure_base(bench)
         data, wheels = measure_data(bench)
+        locks = measure_locks(bench)
         sizes = {
             "base alone (Debian and Python)": base_size,
             "hello (cowsay)": size_of(bench, bench.copy(ROOT / "examples" / "hello")),
@@ -49,6 +54,9 @@ def main() -> None:
             render_machine(options.repeat),
             "## What a build costs",
             render_rows([*shop, base, *data]),
+            "## Planning with 500 packages",
+            _LOCKS,
+            render_rows(locks),
             "## From wheels to layers",
             render_ways(wheels),
             "## Size",
