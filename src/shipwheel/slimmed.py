@@ -82,6 +82,10 @@ def prove_imports(
             _problem(name, faults, plan, rebuild, attempt) for name, faults in ours.items() if faults
         ]:
             raise BuildError.of(problems)
+        for name in sorted(whole):
+            for what, said in whole[name].items():
+                # Not a fault of slimming, and no proof either.
+                workshop.progress.said(f"note: {name}: {what} fails with nothing left out too: {said}")
     workshop.cache.add_record(key, {"packages": packages})
 
 

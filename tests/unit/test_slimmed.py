@@ -46,6 +46,14 @@ def plan_of(slim: Mapping[str, Sequence[str]], *, verify: bool = True) -> BuildP
     )
 
 
+class Said(Silent):
+    def __init__(self, lines: list[str]) -> None:
+        self._lines = lines
+
+    def said(self, text: str) -> None:
+        self._lines.append(text)
+
+
 class Bench:
     """Images are named by what is kept in them; `broken` maps such words to the faults of that image."""
 
@@ -60,7 +68,7 @@ class Bench:
             environ={},
             home=folder,
             now=datetime(2026, 1, 1, tzinfo=UTC),
-            progress=Silent(),
+            progress=Said(self.said),
         )
 
     def image(self, text: str, plan: BuildPlan) -> Image:
@@ -124,6 +132,8 @@ def test_what_fails_with_nothing_left_out_too_is_no_fault(tmp_path: Path) -> Non
 
     # Only what failed is tried in the whole image.
     assert bench.tried == [("slim", ["cow", "dog"]), ("whole", ["cow"])]
+    # It is no proof either, and is said.
+    assert bench.said[1:] == [f"note: cow: import cow fails with nothing left out too: {FAULT['import cow']}"]
 
 
 @pytest.mark.parametrize(
