@@ -112,7 +112,10 @@ def try_libraries(libraries: list[tuple[str, str]], modules: list[str], seconds:
 
 def try_package(name: str, seconds: float) -> dict[str, str]:
     """Return what fails of a distribution, with the error."""
-    distribution = importlib.metadata.distribution(name)
+    try:
+        distribution = importlib.metadata.distribution(name)
+    except importlib.metadata.PackageNotFoundError as error:
+        return {"its metadata": f"not found: {error}"}
     files = [file for file in distribution.files or () if not file.is_absolute() and ".." not in file.parts]
     modules = top_modules([file.as_posix() for file in files])
     for point in distribution.entry_points:

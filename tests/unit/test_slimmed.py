@@ -189,7 +189,8 @@ def test_in_the_image_every_outermost_module_and_every_commands_module_is_import
     install(tmp_path, "command", {"com/__init__.py": "", "com/cli.py": "import absent"}, "com = com.cli:main")
     install(tmp_path, "crash", {"crash.py": "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)"})
 
-    assert asked(tmp_path, "good", "bad", "namespace", "command", "crash") == {
+    assert asked(tmp_path, "good", "bad", "namespace", "command", "crash", "absent") == {
+        "absent": {"its metadata": "not found: No package metadata was found for absent"},
         "good": {},
         "bad": {"import bad": "ModuleNotFoundError: No module named 'bad.tests'"},
         "namespace": {"import name.space.core": "OSError: no data"},
