@@ -143,4 +143,5 @@ def _parameters(plan: BuildPlan) -> dict[str, Any]:
         },
         "python": plan.python.version,
         "bytecode": plan.bytecode.enabled,
+        **({} if plan.slim is None else {"slim": {"drop": [*plan.slim.drop], "keep": [*plan.slim.keep]}}),
     }

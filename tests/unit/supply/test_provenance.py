@@ -1,6 +1,7 @@
 """The provenance statement: its shape, its inputs, and what it must not say."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from shipwheel.plan.model import (
     PlannedBytecode,
     PlannedPaths,
     PlannedPython,
+    PlannedSlim,
     PlannedUser,
     Words,
 )
@@ -210,6 +212,22 @@ def test_a_bases_path_on_this_machine_is_not_told() -> None:
 
     assert "/home/me" not in text
     assert f'"sha256":"{C}"' in text
+
+
+def test_what_was_left_out_of_packages_is_a_parameter() -> None:
+    subject = Subject(name="registry.example/shop", digest=Digest("sha256", C), platform=LINUX_AMD64)
+    slim = PlannedSlim(drop=("stubs", "tests"), keep=("cow:stubs",), verify=True, source="x")
+
+    def parameters(plan: BuildPlan) -> dict[str, Any]:
+        text = make_provenance(plan, [], subject, source=BuiltFrom(), invocation=Invocation())
+        found: dict[str, Any] = json.loads(text)["predicate"]["buildDefinition"]["externalParameters"]
+        return found
+
+    assert parameters(replace(plan(), slim=slim))["slim"] == {
+        "drop": ["stubs", "tests"],
+        "keep": ["cow:stubs"],
+    }
+    assert "slim" not in parameters(plan())
 
 
 def test_a_registry_base_is_named_with_its_digest() -> None:
