@@ -28,6 +28,7 @@ from shipwheel.verify import (
     rebuild,
     sameness,
     scanners,
+    sizes,
     small,
     stable,
     start,
@@ -144,8 +145,8 @@ def check_image(question: Question) -> Report:
     not_checked = [result for result in results if isinstance(result, NotChecked)]
     spoken = {result.rule.code for result in results}
     evidence = subject.evidence
-    layers = small.summarize_layers(subject)
-    kinds = small.bytes_by_kind(subject)
+    layers = sizes.summarize_layers(subject)
+    kinds = sizes.bytes_by_kind(subject)
     return Report(
         image=printable(question.name),
         digest=str(evidence.digest),
@@ -161,15 +162,20 @@ def check_image(question: Question) -> Report:
             if rule.code not in spoken and (not question.only or rule.code in question.only)
         ),
         layers=tuple(
-            replace(layer, created_by=printable(layer.created_by), made_by=_made_by(question, lines, number))
+            replace(
+                layer,
+                created_by=printable(layer.created_by),
+                made_by=_made_by(question, lines, number),
+                parts={printable(name): size for name, size in layer.parts.items()},
+            )
             for number, layer in enumerate(layers)
         ),
         packages=tuple(
             replace(package, name=printable(package.name), version=printable(package.version))
-            for package in small.summarize_packages(subject)
+            for package in sizes.summarize_packages(subject)
         ),
         kinds=kinds,
-        folders=_printable_folder(small.summarize_folders(subject)),
+        folders=_printable_folder(sizes.summarize_folders(subject)),
         costs=tuple(replace(cost, what=printable(cost.what)) for cost in fast.change_costs(subject)),
         measured=tuple(map(_printable_measurement, _measured(question, subject, seen))),
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Literal
 
 Promise = Literal["secure", "small", "fast", "flexible", "stable"]
@@ -91,6 +91,7 @@ class LayerSummary:
     """One layer: `size` as it is pulled, `unpacked` of all files in it, `wasted` of those nobody sees.
 
     `made_by` is the line of the Dockerfile that made it, as `Dockerfile:12`; empty where it is not known.
+    `parts` are the bytes by package, unpacked; what is seen in no package, or not at all, has no part.
     """
 
     digest: str
@@ -100,17 +101,22 @@ class LayerSummary:
     files: int
     wasted: int
     made_by: str = ""
+    parts: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PackageSummary:
-    """One distribution or system package and the bytes of its files that are seen. `kind`: python, deb, apk."""
+    """One distribution or system package and the bytes of its files that are seen. `kind`: python, deb, apk.
+
+    `kinds` are the bytes by kind of file, as in the report's.
+    """
 
     kind: Literal["python", "deb", "apk"]
     name: str
     version: str
     size: int
     files: int
+    kinds: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Final
 
-from shipwheel.verify.evidence import Source
 from shipwheel.verify.model import (
     Finding,
-    Folder,
-    LayerSummary,
     NotChecked,
-    PackageSummary,
     Place,
     Result,
     Rule,
 )
+from shipwheel.verify.sizes import (
+    CACHES,
+    hidden_files,
+    kind_of,
+    seen_files,
+    summarize_packages,
+)
+from shipwheel.verify.sizes import DOCS as DOC_FILES
+from shipwheel.verify.sizes import TESTS as TEST_FILES
 from shipwheel.verify.subject import WORTH_A_LINE, Chapter, Subject, count, size_text, total
 
 HIDDEN: Final = Rule(
@@ -105,15 +110,6 @@ RULES: Final = (HIDDEN, DUPLICATE, CACHE, BUILD_ONLY, TESTS, DOCS, DEVELOPMENT, 
 
 # Below this copies are licences and empty modules.
 _DUPLICATE_SIZE: Final = 4096
-_CACHES: Final = re.compile(
-    r"""
-      (?:root|home/[^/]+)/\.cache/(?:pip|uv|pypoetry|pdm|pipenv|npm|yarn|conda|ruff|mypy|pre-commit)/.*
-    | (?:root|home/[^/]+)/\.(?:npm|cargo/registry|rustup|gradle|m2)/.*
-    | root/\.cache/.* | var/cache/(?:apt|apk|yum|dnf)/.* | var/lib/apt/lists/.+ | etc/apk/cache/.*
-    | opt/conda/pkgs/.* | (?:.*/)?\.(?:mypy|ruff|pytest)_cache/.*
-    """,
-    re.VERBOSE,
-)
 _BUILD_ONLY: Final = re.compile(
     r"""
       build-essential | (?:gcc|g\+\+|cpp|gfortran|clang|llvm|lld)(?:-[0-9.]+.*)? | (?:gcc|g\+\+|cpp)-[a-z0-9-]*linux-gnu.*
@@ -121,25 +117,6 @@ _BUILD_ONLY: Final = re.compile(
     | dpkg-dev | patch | rustc | cargo | golang(?:-.*)? | .*-dev | .*-devel | swig | gdb | linux-headers.* | musl-dev
     """,
     re.VERBOSE,
-)
-# Folders within folders that a report shows.
-_DEEPEST: Final = 16
-_TESTS: Final = re.compile(r"(?:.*/)?(?:site|dist)-packages/(?:.*/)?tests?/.*")
-_DOCS: Final = re.compile(r"usr/(?:local/)?share/(?:doc/(?!.*/copyright$)|man/|info/|gtk-doc/|help/).*")
-_KINDS: Final = (
-    ("bytecode", re.compile(r".*\.py[co]")),
-    (
-        "tests",
-        re.compile(
-            r"(?:.*/)?(?:site|dist)-packages/(?:.*/)?tests?/.*|(?:.*/)?lib/python3\.\d+/(?:.*/)?test/.*"
-        ),
-    ),
-    ("caches", _CACHES),
-    ("documentation", _DOCS),
-    ("type stubs", re.compile(r".*\.pyi")),
-    ("headers", re.compile(r".*\.(?:h|hpp|hxx|hh|cuh|inc)|(?:.*/)?usr/(?:local/)?include/.*")),
-    ("static libraries", re.compile(r".*\.(?:a|la|lib|o)")),
-    ("Python code", re.compile(r".*\.py")),
 )
 _BUILD_FILES: Final = re.compile(
     r"""
@@ -150,119 +127,6 @@ _BUILD_FILES: Final = re.compile(
     re.VERBOSE,
 )
 _DEVELOPMENT: Final = frozenset({"type stubs", "headers", "static libraries"})
-
-
-def kind_of(subject: Subject, path: str) -> str:
-    """Return what kind of file is at `path`: `Python code`, `native code`, `bytecode`, ..., `data`."""
-    for kind, pattern in _KINDS:
-        if pattern.fullmatch(path):
-            return kind
-    fact = subject.evidence.fact(path)
-    return "native code" if fact is not None and fact.head.startswith(b"\x7fELF") else "data"
-
-
-def seen_files(subject: Subject) -> Iterator[tuple[str, int]]:
-    """Yield every visible file's path and bytes; of hard links the first path alone."""
-    seen: set[Source] = set()
-    for path, node in subject.evidence.visible.items():
-        if node.kind == "file" and node.source is not None and node.source not in seen:
-            seen.add(node.source)
-            yield path, node.size
-
-
-def bytes_by_kind(subject: Subject) -> Mapping[str, int]:
-    """Return the bytes that are seen by kind of file, largest first."""
-    found: dict[str, int] = defaultdict(int)
-    for path, size in seen_files(subject):
-        fact = subject.evidence.fact(path)
-        debug = 0 if fact is None else min(fact.debug, size)
-        found[kind_of(subject, path)] += size - debug
-        found["debug symbols"] += debug
-    return {kind: size for kind, size in sorted(found.items(), key=lambda item: (-item[1], item[0])) if size}
-
-
-def summarize_layers(subject: Subject) -> tuple[LayerSummary, ...]:
-    """Return a line for each layer, lowest first."""
-    wasted: dict[int, int] = defaultdict(int)
-    for place in hidden_files(subject):
-        wasted[place.layer or 0] += place.size or 0
-    evidence = subject.evidence
-    return tuple(
-        LayerSummary(
-            digest=str(layer.descriptor.digest),
-            created_by=layer.created_by,
-            size=layer.descriptor.size,
-            unpacked=evidence.unpacked[number],
-            files=evidence.files[number],
-            wasted=wasted[number],
-        )
-        for number, layer in enumerate(evidence.image.layers)
-    )
-
-
-def summarize_packages(subject: Subject) -> tuple[PackageSummary, ...]:
-    """Return every distribution and system package with its bytes, largest first."""
-    sizes: dict[int, int] = defaultdict(int)
-    files: dict[int, int] = defaultdict(int)
-    seen = dict(seen_files(subject))
-    for path, size in seen.items():
-        owner = subject.installed.owners.get(path)
-        if owner is not None:
-            sizes[owner] += size
-            files[owner] += 1
-    found = [
-        PackageSummary(
-            kind="python", name=item.name, version=item.version, size=sizes[index], files=files[index]
-        )
-        for index, item in enumerate(subject.installed.distributions)
-    ]
-    for package in subject.installed.system:
-        own = [seen[path] for path in package.files if path in seen]
-        found.append(
-            PackageSummary(
-                kind=package.kind, name=package.name, version=package.version, size=sum(own), files=len(own)
-            )
-        )
-    return tuple(sorted(found, key=lambda item: (-item.size, item.kind, item.name, item.version)))
-
-
-def summarize_folders(subject: Subject) -> Folder:
-    """Return the tree of what is seen; what is under a thousandth of the whole is put together."""
-    sizes: dict[str, int] = defaultdict(int)
-    for path, size in seen_files(subject):
-        sizes[path] += size
-        folder = path
-        while folder:
-            folder = folder.rpartition("/")[0]
-            sizes[folder] += size
-    least = max(1, sizes[""] // 1000)
-    children: dict[str, list[str]] = defaultdict(list)
-    for path, size in sizes.items():
-        if path and size >= least:
-            children[path.rpartition("/")[0]].append(path)
-    return _folder("", sizes, children, _DEEPEST)
-
-
-def _folder(path: str, sizes: Mapping[str, int], children: Mapping[str, list[str]], depth: int) -> Folder:
-    found = []
-    if depth:
-        found = [_folder(child, sizes, children, depth - 1) for child in children.get(path, ())]
-        found.sort(key=lambda folder: (-folder.size, folder.name))
-        rest = sizes[path] - sum(folder.size for folder in found)
-        if found and rest:
-            found.append(Folder(name="smaller files", size=rest))
-    return Folder(name=path.rpartition("/")[2] or "/", size=sizes[path], children=tuple(found))
-
-
-def hidden_files(subject: Subject) -> list[Place]:
-    """Return the files of layers that the merged filesystem does not show, largest first."""
-    visible = {node.source for node in subject.evidence.visible.values()}
-    hidden = [
-        Place(path=f"/{fact.path}", layer=fact.layer, size=fact.size)
-        for source, fact in subject.evidence.facts.items()
-        if source not in visible and fact.size and not fact.path.rpartition("/")[2].startswith(".wh.")
-    ]
-    return sorted(hidden, key=lambda place: (-(place.size or 0), place.path, place.layer))
 
 
 def _check_hidden(subject: Subject) -> Iterator[Result]:
@@ -331,11 +195,11 @@ def _check_debug(subject: Subject) -> Iterator[Result]:
 
 
 def _rule_for(subject: Subject, path: str) -> Rule | None:
-    if _CACHES.fullmatch(path):
+    if CACHES.fullmatch(path):
         return CACHE
-    if _TESTS.fullmatch(path) and not _is_first_party(subject, path):
+    if TEST_FILES.fullmatch(path) and not _is_first_party(subject, path):
         return TESTS
-    if _DOCS.fullmatch(path):
+    if DOC_FILES.fullmatch(path):
         return DOCS
     return DEVELOPMENT if kind_of(subject, path) in _DEVELOPMENT else None
 

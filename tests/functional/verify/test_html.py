@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 from dataclasses import replace
+from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -76,6 +77,19 @@ def test_every_link_of_the_page_leads_to_a_chapter_of_it() -> None:
     links = {str(attributes["href"])[1:] for tag, attributes in page.tags if tag == "a"}
     assert links == set(PROMISES)
     assert links <= ids
+
+
+def test_packages_open_into_kinds_and_layers_into_packages() -> None:
+    files = distribution("mixed", "1.0", {"mixed.py": b"X = 1\n" * 50, "mixed.bin": b"x" * 900})
+    report = check(clean_image(layer({**files, "srv/own": b"y" * 500}), layer({"srv/.wh.own": b""})))
+    (data,) = re.findall(
+        r'<script type="application/json" id="data">(.*?)</script>', render_html(report), re.DOTALL
+    )
+    maps = json.loads(data)["maps"]
+    (package,) = [node for node in maps["packages"]["children"] if node["name"] == "mixed 1.0"]
+    assert {node["name"] for node in package["children"]} == {"data", "Python code"}
+    parts = {node["name"]: node["size"] for node in maps["layers"]["children"][3]["children"]}
+    assert parts == {"mixed 1.0": package["size"], "seen by nobody": 500}
 
 
 def test_the_maps_add_up() -> None:
@@ -169,3 +183,43 @@ def test_a_browser_draws_the_map_and_has_nothing_to_complain_of(tmp_path: Path, 
         check=True,
     )
     assert shot.stat().st_size > 20_000
+
+
+# Opens the largest tile, goes into it by keyboard, and back; what was told on the way becomes the title.
+WALK = """<script>
+const told = [], said = document.getElementById("here"), tiles = () => [...document.querySelectorAll("#map button")];
+told.push(said.textContent);
+tiles()[0].click();
+told.push(said.textContent, document.activeElement === tiles()[0]);
+document.activeElement.dispatchEvent(new KeyboardEvent("keydown", {key: "Escape", bubbles: true}));
+told.push(said.textContent);
+const view = document.getElementById("view");
+view.value = "layers";
+view.dispatchEvent(new Event("change"));
+tiles().find(tile => tile.title.startsWith("3: ")).click();
+document.title = JSON.stringify([...told, tiles().map(tile => tile.title)]);
+</script>"""
+
+
+@pytest.mark.conformance
+def test_the_map_is_walked_by_mouse_and_keyboard(tmp_path: Path) -> None:
+    chromium = require_tool("chromium")
+    files = distribution("mixed", "1.0", {"mixed.py": b"X = 1\n" * 5000, "mixed.bin": b"x" * 90_000})
+    text = render_html(check(clean_image(layer({**files, "srv/own": b"y" * 500}))))
+    page = tmp_path / "report.html"
+    page.write_text(text.replace("</body>", f"{WALK}</body>"))
+    words = ["--headless=new", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}"]
+    done = subprocess.run(
+        [chromium, *words, "--window-size=1000,900", "--dump-dom", page.as_uri()],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    (title,) = re.findall(r"<title>(.*?)</title>", done.stdout)
+    before, within, has_focus, after, parts = json.loads(unescape(title))
+    assert before == after
+    assert within.startswith("all packages › mixed 1.0: ")
+    assert before.startswith("all packages: ")
+    assert has_focus is True
+    assert [part.partition(",")[0] for part in parts] == ["mixed 1.0", "in no package"]

@@ -166,6 +166,39 @@ def test_environment_as_a_list_and_build_arguments_are_searched_for_secrets() ->
     )
 
 
+# As a tutorial has it: what was measured to be wrong with it is found.
+TUTORIAL = """\
+version: "3.7"
+services:
+  builder:
+    image: "shop-builder:latest"
+    deploy: {replicas: 0}
+    build: {context: ., target: builder, cache_from: ["shop-builder:latest"]}
+  app-dev:
+    image: "shop-dev:latest"
+    build:
+      context: .
+      target: dev
+      cache_from:
+        - "shop-builder:latest"
+        - "shop-dev:latest"
+    volumes:
+      - python_venv:/app/.venv
+    command: /bin/sh -c "sleep infinity"
+volumes:
+  python_venv:
+"""
+
+
+def test_all_that_is_wrong_with_a_tutorials_compose_file_is_found() -> None:
+    assert told(TUTORIAL) == {
+        "compose-version": [1],
+        "compose-inert-cache": [6, 13, 14],
+        "compose-venv-stale": [16],
+        "compose-slow-stop": [17],
+    }
+
+
 def test_anchors_and_merge_keys_are_followed() -> None:
     text = "x-base: &base\n  privileged: true\nservices:\n  a:\n    <<: *base\n    image: a:1\n  b:\n    <<: [*base]\n    privileged: false\n    image: b:1\n"
     assert told(text) == {"compose-privileged": [2]}

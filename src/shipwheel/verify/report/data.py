@@ -36,6 +36,7 @@ def to_json(report: Report) -> dict[str, Any]:
                 "files": layer.files,
                 "wasted": layer.wasted,
                 **({"made_by": layer.made_by} if layer.made_by else {}),
+                "parts": dict(layer.parts),
             }
             for layer in report.layers
         ],
@@ -46,6 +47,7 @@ def to_json(report: Report) -> dict[str, Any]:
                 "version": package.version,
                 "size": package.size,
                 "files": package.files,
+                "kinds": dict(package.kinds),
             }
             for package in report.packages
         ],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any, Final
@@ -13,6 +13,7 @@ from shipwheel.verify.model import (
     SEVERITIES,
     Finding,
     Folder,
+    LayerSummary,
     Place,
     Promise,
     Report,
@@ -190,7 +191,7 @@ def _explorer() -> Iterator[str]:
     ):
         yield f'<option value="{value}">{title}</option>'
     yield '</select><button type="button" id="up" disabled>Up</button>'
-    yield '<span id="said" role="status" aria-live="polite"></span></div>'
+    yield '<strong id="here" role="status" aria-live="polite"></strong><span id="said" class="soft"></span></div>'
     yield '<div id="map" role="group" aria-label="Tiles as large as what they stand for; the tables below say the same"></div>'
     yield "</section>"
 
@@ -288,24 +289,36 @@ def _maps(report: Report) -> dict[str, Any]:
         "packages": _packages(report),
         "folders": _folder(report.folders),
         "layers": _node(
-            "all layers, as they are pulled",
-            [
-                {"name": f"{number}: {layer.created_by[:80] or layer.digest[:19]}", "size": layer.size}
-                for number, layer in enumerate(report.layers)
-            ],
+            "all layers, unpacked",
+            [_layer(number, layer) for number, layer in enumerate(report.layers)],
         ),
         "kinds": _node("all files", [{"name": kind, "size": size} for kind, size in report.kinds.items()]),
     }
 
 
 def _packages(report: Report) -> dict[str, Any]:
-    children: list[dict[str, Any]] = [
-        {"name": f"{item.name} {item.version}", "size": item.size} for item in report.packages
+    children = [
+        _sized(f"{item.name} {item.version}", item.size, item.kinds, rest="") for item in report.packages
     ]
     rest = report.unpacked - sum(item.size for item in report.packages)
     if rest > 0:
         children.append({"name": "in no package", "size": rest})
     return _node("all packages", children)
+
+
+def _layer(number: int, layer: LayerSummary) -> dict[str, Any]:
+    """Return a layer with its packages, what is in none, and what nobody sees."""
+    parts = {**layer.parts, "seen by nobody": layer.wasted}
+    name = f"{number}: {layer.created_by[:80] or layer.digest[:19]}"
+    return _sized(name, layer.unpacked, parts, rest="in no package")
+
+
+def _sized(name: str, size: int, parts: Mapping[str, int], *, rest: str) -> dict[str, Any]:
+    children = [{"name": part, "size": number} for part, number in parts.items() if number]
+    left = size - sum(parts.values())
+    if children and left > 0:
+        children.append({"name": rest, "size": left})
+    return {"name": name, "size": size, **({"children": children} if len(children) > 1 else {})}
 
 
 def _node(name: str, children: Sequence[dict[str, Any]]) -> dict[str, Any]:

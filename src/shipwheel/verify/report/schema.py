@@ -8,6 +8,7 @@ from shipwheel.verify.model import PROMISES, SEVERITIES
 from shipwheel.verify.report.data import SCHEMA
 
 _SIZE: Final = {"type": "integer", "minimum": 0, "description": "bytes"}
+_SIZES: Final = {"type": "object", "additionalProperties": _SIZE, "description": "bytes by kind of file"}
 _TEXT: Final = {"type": "string"}
 _CODE: Final = {
     "type": "string",
@@ -64,7 +65,8 @@ def report_schema() -> dict[str, Any]:
                             "size": _SIZE,
                             "unpacked": _SIZE,
                             "files": {"type": "integer", "minimum": 0},
-                            "wasted": _SIZE,
+                            "wasted": {**_SIZE, "description": "bytes that nobody sees"},
+                            "parts": {**_SIZES, "description": "unpacked bytes by package"},
                         },
                         {"made_by": _MADE_BY},
                     )
@@ -77,10 +79,11 @@ def report_schema() -> dict[str, Any]:
                             "version": _TEXT,
                             "size": _SIZE,
                             "files": {"type": "integer", "minimum": 0},
+                            "kinds": _SIZES,
                         }
                     )
                 ),
-                "kinds": {"type": "object", "additionalProperties": _SIZE},
+                "kinds": _SIZES,
                 "costs": _list(_object({"what": _TEXT, "layers": _list(_LAYER), "size": _SIZE})),
                 "measured": _list(
                     _object(
