@@ -141,11 +141,15 @@ class _Attempt:
             raise _untested(f"the image cannot be run to import what was slimmed: {said}") from error
         line = done.stdout.decode("utf-8", "replace").strip().rpartition("\n")[2]
         try:
-            found: Faults = json.loads(line)
+            found: dict[str, dict[str, dict[str, str]]] = json.loads(line)
         except ValueError as error:
             said = done.stderr.decode("utf-8", "replace").strip().rpartition("\n")[2][:300]
             raise _untested(f"the image's Python ended with {done.returncode}: {said}") from error
-        return found
+        for name in sorted(found):
+            for what, wanted in found[name]["wanting"].items():
+                said = f"note: {name}: {what} was not tried, for it needs {wanted}, which is not installed"
+                self._workshop.progress.said(said)
+        return {name: said["faults"] for name, said in found.items()}
 
 
 def _find_runner(workshop: Workshop) -> Runner:

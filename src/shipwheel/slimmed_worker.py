@@ -6,6 +6,7 @@ Stands alone: it imports nothing of ours and runs on every Python from 3.9 on. `
 from __future__ import annotations
 
 import importlib.metadata
+import importlib.util
 import json
 import os
 import re
@@ -17,6 +18,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+# Before the name of a module that is not installed: an extra that nobody asked for.
+WANTS = "wants "
 ELF = b"\x7fELF"
 MODULE = re.compile(r"([A-Za-z_]\w*)\.(?:py|(?:[\w-]+\.)?so)")
 
@@ -57,12 +60,19 @@ def apart(work: Callable[[], str], seconds: float) -> str:
 
 
 def imported(name: str) -> str:
-    """Import a module; return the error in a line, or nothing."""
+    """Import a module; return the error in a line, `WANTS` and what is not installed, or nothing."""
     try:
         __import__(name)
     except BaseException as error:  # noqa: BLE001 - a module may raise anything, and that is the answer
+        if isinstance(error, ModuleNotFoundError) and error.name and is_absent(error.name.partition(".")[0]):
+            return f"{WANTS}{error.name}"
         return f"{type(error).__name__}: {error}".partition("\n")[0][:300]
     return ""
+
+
+def is_absent(top: str) -> bool:
+    """Tell whether no package of this name was installed: then nobody can have left out a part of it."""
+    return top not in ("test", "tests", "conftest") and importlib.util.find_spec(top) is None
 
 
 def loaded(path: str, before: Sequence[str] = ()) -> str:
@@ -110,20 +120,23 @@ def try_libraries(libraries: list[tuple[str, str]], modules: list[str], seconds:
     return json.dumps(dict(list(faults.items())[:10]))
 
 
-def try_package(name: str, seconds: float) -> dict[str, str]:
-    """Return what fails of a distribution, with the error."""
+def try_package(name: str, seconds: float) -> dict[str, dict[str, str]]:
+    """Return what fails of a distribution, with the error, and what wants others that are not installed."""
     try:
         distribution = importlib.metadata.distribution(name)
     except importlib.metadata.PackageNotFoundError as error:
-        return {"its metadata": f"not found: {error}"}
+        return {"faults": {"its metadata": f"not found: {error}"}, "wanting": {}}
     files = [file for file in distribution.files or () if not file.is_absolute() and ".." not in file.parts]
     modules = top_modules([file.as_posix() for file in files])
     for point in distribution.entry_points:
         if point.group in ("console_scripts", "gui_scripts"):
             modules.append(point.value.partition(":")[0].strip())
-    faults = {}
+    faults, wanting = {}, {}
     for module in sorted(set(modules)):
-        if said := apart(partial(imported, module), seconds):
+        said = apart(partial(imported, module), seconds)
+        if said.startswith(WANTS):
+            wanting[f"import {module}"] = said[len(WANTS) :]
+        elif said:
             faults[f"import {module}"] = said
     libraries = []
     for file in files:
@@ -133,13 +146,13 @@ def try_package(name: str, seconds: float) -> dict[str, str]:
                 if stream.read(4) == ELF:
                     libraries.append((file.as_posix(), str(place)))
     if libraries:
-        good = sorted({module for module in modules if f"import {module}" not in faults})
+        good = sorted({module for module in modules if f"import {module}" not in {**faults, **wanting}})
         said = apart(partial(try_libraries, libraries, good, seconds), seconds * 4)
         try:
             faults.update(json.loads(said))
         except ValueError:
             faults["its libraries"] = said[:300]
-    return faults
+    return {"faults": faults, "wanting": wanting}
 
 
 def main() -> None:

@@ -153,16 +153,17 @@ def test_nothing_is_imported_when(tmp_path: Path, plan: BuildPlan, origin: str) 
     assert bench.tried == []
 
 
-def asked(site: Path, *packages: str) -> dict[str, dict[str, str]]:
+def asked(site: Path, *packages: str) -> dict[str, dict[str, dict[str, str]]]:
     task = json.dumps({"packages": packages, "seconds": 20})
     done = subprocess.run(
         [sys.executable, "-S", "-c", WORKER.read_text(), task],
         env={"PYTHONPATH": str(site)},
+        cwd=site,
         capture_output=True,
         text=True,
         check=True,
     )
-    found: dict[str, dict[str, str]] = json.loads(done.stdout)
+    found: dict[str, dict[str, dict[str, str]]] = json.loads(done.stdout)
     return found
 
 
@@ -186,17 +187,29 @@ def test_in_the_image_every_outermost_module_and_every_commands_module_is_import
     )
     install(tmp_path, "bad", {"bad/__init__.py": "import bad.tests"})
     install(tmp_path, "namespace", {"name/space/core.py": "raise OSError('no data')"})
-    install(tmp_path, "command", {"com/__init__.py": "", "com/cli.py": "import absent"}, "com = com.cli:main")
+    install(
+        tmp_path,
+        "command",
+        {"com/__init__.py": "", "com/cli.py": "import not_installed"},
+        "com = com.cli:main",
+    )
     install(tmp_path, "crash", {"crash.py": "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)"})
 
-    assert asked(tmp_path, "good", "bad", "namespace", "command", "crash", "absent") == {
+    install(tmp_path, "top", {"top.py": "import tests.helpers"})
+
+    found = asked(tmp_path, "good", "bad", "namespace", "command", "crash", "absent", "top")
+    assert {name: said["faults"] for name, said in found.items()} == {
         "absent": {"its metadata": "not found: No package metadata was found for absent"},
         "good": {},
         "bad": {"import bad": "ModuleNotFoundError: No module named 'bad.tests'"},
         "namespace": {"import name.space.core": "OSError: no data"},
-        "command": {"import com.cli": "ModuleNotFoundError: No module named 'absent'"},
+        "command": {},
         "crash": {"import crash": "killed by signal 11"},
+        "top": {"import top": "ModuleNotFoundError: No module named 'tests'"},
     }
+    # An extra that is not installed was not slimmed away.
+    wanting = {name: said["wanting"] for name, said in found.items() if said["wanting"]}
+    assert wanting == {"command": {"import com.cli": "not_installed"}}
 
 
 def test_in_the_image_every_library_is_loaded_with_all_its_symbols(tmp_path: Path) -> None:
@@ -219,7 +232,7 @@ def test_in_the_image_every_library_is_loaded_with_all_its_symbols(tmp_path: Pat
     install(site, "native", {f"native.libs/{name}": content for name, content in data.items()})
     install(site, "torn", {"torn.libs/liba.so": data["liba.so"][:2000]})
 
-    found = asked(site, "native", "torn")
+    found = {name: said["faults"] for name, said in asked(site, "native", "torn").items()}
 
     [(path, said)] = found["native"].items()
     assert path == "native.libs/libx.so"
