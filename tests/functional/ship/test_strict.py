@@ -115,6 +115,25 @@ def test_automatic_tags_where_every_tag_is_immutable_name_the_one_that_cannot_mo
         assert yard.image("1.4.3").digest != before == yard.image("latest").digest
 
 
+def test_a_policy_for_immutable_tags_gives_none_that_would_have_to_move(strict_yard: StrictYard) -> None:
+    with strict_yard.on(StrictRegistry(immutable=lambda _: True)) as yard:
+        policy = f'name = "{yard.name}"\ntags = {{ immutable = true }}\n'
+        project = yard.bench.project(version="1.4.2", settings=policy)
+        shas = [commit(project, "v1.4.2")]
+        assert yard.bench.run("push", project, "--tags", "auto", environ=NO_CI).returncode == 0
+        pyproject = project / "pyproject.toml"
+        pyproject.write_text(pyproject.read_text().replace('version = "1.4.2"', 'version = "1.4.3"'))
+        git(project, "commit", "--quiet", "--all", "--message", "patch")
+        git(project, "tag", "v1.4.3")
+
+        done = yard.bench.run("push", project, "--tags", "auto", environ=NO_CI)
+
+        assert done.returncode == 0, done.stderr
+        given = set(yard.tags())
+        assert {"1.4.2", "1.4.3", *shas} < given
+        assert not given & {"1", "1.4", "latest", "main"}
+
+
 def test_a_rebase_goes_to_such_a_registry_too(strict_yard: StrictYard, tmp_path: Path) -> None:
     with strict_yard.on(StrictRegistry()) as yard:
         base = Repository(registry=yard.registry, name="team/base")
