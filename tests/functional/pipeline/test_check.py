@@ -1,10 +1,15 @@
 """`shipwheel check` on a project: its lock and its settings are looked at too."""
 
 import json
+import os
 import re
+import subprocess
+import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
+from helpers.tools import missing
 from shipwheel.testing.wheels import make_wheel
 
 from .conftest import Bench
@@ -144,3 +149,19 @@ def test_a_project_that_builds_otherwise_each_time_is_found_out(bench: Bench) ->
     listed = set(re.findall(r"/app/\.venv/lib/python3\.13/site-packages/(\S+)", done.stdout))
     assert listed == {"app/when.py", "app/order.txt", "app-1.0.0.dist-info/RECORD"}
     assert "the same 99 lines in another order" in done.stdout
+
+
+def test_syft_finds_what_the_lock_has_and_nothing_else(bench: Bench) -> None:
+    syft = Path(sys.executable).with_name("syft")
+    if not syft.exists():
+        missing("syft is not in the development environment")
+    sheep = make_wheel("sheep", "2.0rc1", {"sheep.py": "SOUND = 'baa'\n"})
+    project = bench.project(["cow", "sheep"], wheels=[COW, sheep])
+    bench.image(project)
+    words = ["scan", f"oci-dir:{bench.folder / 'layout'}", "--quiet", "--output", "json"]
+    environ = {**os.environ, "SYFT_CHECK_FOR_APP_UPDATE": "false"}
+    done = subprocess.run([syft, *words], env=environ, capture_output=True, check=True)
+    found = {(item["name"], item["version"]) for item in json.loads(done.stdout)["artifacts"]}
+    lock = tomllib.loads((project / "poetry.lock").read_text())
+    locked = {(package["name"], package["version"]) for package in lock["package"]}
+    assert found == locked | {("app", "1.0.0")}
