@@ -116,7 +116,8 @@ class FileChooser:
         return Choice(source, (), f"{kinds[type(source).__name__]} named by the lock")
 
     def _nothing(self, package: LockedPackage) -> Problem:
-        wheels = [file.name[:-4].rsplit("-", 3)[1:] for file in package.files if file.name.endswith(".whl")]
+        names = [file.name[:-4].rsplit("-", 3) for file in package.files if file.name.endswith(".whl")]
+        wheels = [parts[1:] for parts in names if len(parts) == 4]
         machine = self.target.platform_tags()
         pythons = {tag.interpreter for tag in self.target.tags} | {tag.abi for tag in self.target.tags}
         own = "cp" + self.target.python_minor.replace(".", "")

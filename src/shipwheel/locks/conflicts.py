@@ -33,7 +33,7 @@ def activate(
     """
     active = set(_asked(root, groups, extras))
     _check(lock, active)
-    place = lock.info.path.name
+    place = root.place or lock.info.path.name
     wishes = [(need, place) for group in sorted(groups) for need in root.groups.get(group, ())]
     wishes += [(need, place) for extra in sorted(extras) for need in root.extras.get(extra, ())]
     while True:

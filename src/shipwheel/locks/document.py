@@ -14,6 +14,7 @@ from packaging.utils import NormalizedName, canonicalize_name
 from packaging.version import InvalidVersion, Version
 
 from shipwheel.errors import LockError, Problem
+from shipwheel.project.shape import find_bad_addresses
 
 _CONFLICT = re.compile(r"^(<{7}|={7}|>{7})( |$)", re.MULTILINE)
 _HEX = re.compile(r"[0-9a-f]+")
@@ -45,7 +46,7 @@ def parse_toml(text: str, path: Path) -> dict[str, Any]:
         )
     # tomli and not tomllib: uv reads TOML 1.1, and locks that were formatted by hand use it.
     try:
-        return tomli.loads(text)
+        data = tomli.loads(text)
     except tomli.TOMLDecodeError as error:
         raise LockError(
             "invalid-toml",
@@ -53,6 +54,16 @@ def parse_toml(text: str, path: Path) -> dict[str, Any]:
             place=f"{path.name}:{error.lineno}",
             hint="a merge may have spoilt it: let the tool lock again",
         ) from error
+    check_addresses(data, path)
+    return data
+
+
+def check_addresses(data: Mapping[str, Any], path: Path) -> None:
+    """Check that every address in the lock can be taken apart; raises LockError `bad-lock`."""
+    problems = Problems(path.name)
+    for key in find_bad_addresses(data):
+        problems.add("bad-lock", "not an address", problems.place(key))
+    problems.check()
 
 
 @dataclass

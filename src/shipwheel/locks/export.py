@@ -10,7 +10,7 @@ import re
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from packaging.markers import Marker
+from packaging.markers import InvalidMarker, Marker
 from packaging.pylock import (
     Package,
     PackageArchive,
@@ -81,7 +81,8 @@ def to_pylock(
     groups = sorted(words.groups)
     return Pylock(
         lock_version=Version("1.0"),
-        environments=[Marker(text) for text in environments] or None,
+        environments=[_marker(text, f"{lock.info.path.name} [environments]") for text in environments]
+        or None,
         requires_python=SpecifierSet(alternatives[0]) if len(alternatives) == 1 else None,
         extras=sorted(root.extras),
         dependency_groups=[*groups, production] if production else groups,
@@ -179,7 +180,7 @@ def _graph_markers(lock: Lock, root: Root, words: _Words) -> list[tuple[LockedPa
                 queue.append((package, None, reached))
                 queue.extend((package, asked, reached) for asked in need.extras)
 
-    place = lock.info.path.name
+    place = root.place or lock.info.path.name
     for group in sorted(root.groups):
         reach(root.groups[group], _atoms(words.of_group(group)), place)
     for name in sorted(root.extras):
@@ -265,7 +266,7 @@ def _package(
     return Package(
         name=package.name,
         version=Version(package.version) if package.version is not None else None,
-        marker=Marker(marker) if marker else None,
+        marker=_marker(marker, package.place) if marker else None,
         requires_python=SpecifierSet(package.python)
         if package.python and lock.info.kind == "pylock"
         else None,
@@ -277,6 +278,15 @@ def _package(
         sdist=next((source for source in sources if isinstance(source, PackageSdist)), None),
         wheels=[source for source in sources if isinstance(source, PackageWheel)] or None,
     )
+
+
+def _marker(text: str, place: str) -> Marker:
+    try:
+        return Marker(text)
+    except InvalidMarker as error:
+        raise LockError(
+            "bad-marker", f"not a marker: {text}", place=place, hint=str(error).splitlines()[0]
+        ) from error
 
 
 def _not_expressible(why: str, place: str) -> LockError:

@@ -48,7 +48,7 @@ def check_fresh(lock: Lock, project: Project) -> None:
         case "pipenv":
             stale = _pipfile_is_stale(lock)
         case "pylock":
-            hashes = lock.evidence.get("pdm", {}).get("hashes") or {}
+            hashes = lock.evidence["hashes"]
             algorithm, digest = next(iter(hashes.items()), ("", ""))
             stale = pdm_is_stale(lock, project, f"{algorithm}:{digest}" if digest else None)
         case "requirements":
@@ -119,7 +119,7 @@ def _digest(content: object) -> str:
 
 def _pipfile_is_stale(lock: Lock) -> str | None:
     path = lock.info.path.with_name("Pipfile")
-    locked = lock.evidence.get("hash") or {}
+    locked = lock.evidence["hash"]
     if not path.is_file() or "sha256" not in locked:
         return None
     try:

@@ -170,7 +170,7 @@ class Root:
     """What a project (or a workspace member) asks for itself: production is the group `PRODUCTION`.
 
     `aliases` are further names of production, as Poetry's `main`; `defaults` are groups that belong to
-    production (PEP 751, `default-groups`).
+    production (PEP 751, `default-groups`). `place` is where the wishes stand.
     """
 
     name: NormalizedName | None
@@ -178,6 +178,7 @@ class Root:
     extras: Mapping[NormalizedName, tuple[Need, ...]] = field(default_factory=dict)
     aliases: frozenset[NormalizedName] = frozenset()
     defaults: frozenset[NormalizedName] = frozenset()
+    place: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

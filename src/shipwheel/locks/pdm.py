@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from packaging.markers import InvalidMarker
 from packaging.pylock import PackageArchive, PackageDirectory, PackageVcs
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.utils import NormalizedName, canonicalize_name
@@ -22,7 +23,7 @@ from packaging.utils import NormalizedName, canonicalize_name
 from shipwheel.errors import ProjectError
 from shipwheel.locks.constraint import python_marker
 from shipwheel.locks.document import Problems, parse_toml, read_text, without_credentials
-from shipwheel.locks.markers import both
+from shipwheel.locks.markers import both, parse_marker
 from shipwheel.locks.model import (
     PRODUCTION,
     DirectSource,
@@ -61,7 +62,7 @@ def read_pdm_lock(path: Path, project: Project) -> Lock:
     strategy = problems.texts(metadata, "strategy", problems.place("metadata"))
     flat = "inherit_metadata" in strategy
     reader = _Reader(problems, project, metadata, flat=flat)
-    packages = reader.packages(problems.tables(document, "package", path.name))
+    packages = reader.packages(problems.tables(document, "package", problems.place("package")))
     environments = reader.targets(metadata)
     locked = [_group(group) for group in problems.texts(metadata, "groups", problems.place("metadata"))]
     root = _root(project, locked)
@@ -103,6 +104,7 @@ def _root(project: Project, locked: Sequence[NormalizedName]) -> Root:
         groups={**extras, **groups},
         extras=extras,
         aliases=frozenset({DEFAULT}),
+        place=f"{file} [project]",
     )
 
 
@@ -121,6 +123,16 @@ def parse_wish(text: str, place: str) -> Need:
         SpecifierSet(constraint)
     except InvalidSpecifier:
         return parse_need(text, place=place)
+    if plain[4]:
+        try:
+            parse_marker(plain[4])
+        except InvalidMarker as error:
+            raise ProjectError(
+                "bad-requirement",
+                f"not a requirement: {text!r}",
+                place=place,
+                hint=str(error).splitlines()[0],
+            ) from error
     return Need(
         name=canonicalize_name(plain[1]),
         extras=tuple(
@@ -154,7 +166,11 @@ class _Reader:
             if name is None:
                 continue
             where = next((str(table[key]) for key in ("url", "path", *_VCS) if key in table), "")
-            version = None if where else table.get("version")
+            version = (
+                None
+                if where
+                else self.problems.text(table, "version", self.problems.place(f"package.{name}"))
+            )
             joined.setdefault((name, version, where), []).append(
                 (table, self.problems.place(f"package.{name}"))
             )

@@ -9,18 +9,17 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from packaging.utils import canonicalize_name
 
-from shipwheel.errors import ProjectError
 from shipwheel.locks.constraint import admits
 from shipwheel.locks.model import Lock
 from shipwheel.locks.requests import project_needs
 from shipwheel.project.model import Project
+from shipwheel.project.shape import read_document
 
 # How the development groups and the resolution have counted in PDM's generations.
 _GENERATIONS = tuple((old_groups, overrides) for old_groups in (False, True) for overrides in (False, True))
@@ -61,7 +60,8 @@ def pdm_hashes(project: Project, algorithm: str) -> Iterator[str]:
             continue
         hasher = hashlib.new(algorithm, own.encode())
         for path, folder in members:
-            member = _content_hash(_document(folder), algorithm, old_groups=old_groups, overrides=overrides)
+            document = read_document(folder / "pyproject.toml", place=f"{path}/pyproject.toml")
+            member = _content_hash(document, algorithm, old_groups=old_groups, overrides=overrides)
             hasher.update(f"\0{path}\0{member}".encode())
         yield hasher.hexdigest()
 
@@ -99,11 +99,3 @@ def _content_hash(data: Mapping[str, Any], algorithm: str, *, old_groups: bool, 
     }
     text = json.dumps(content, sort_keys=True, default=str)
     return hashlib.new(algorithm, text.encode()).hexdigest()
-
-
-def _document(folder: Path) -> dict[str, Any]:
-    path = folder / "pyproject.toml"
-    try:
-        return tomllib.loads(path.read_text("utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
-        raise ProjectError("invalid-toml", f"not valid TOML: {error}", place=str(path)) from error

@@ -16,7 +16,7 @@ from packaging.pylock import PackageArchive, PackageDirectory, PackageVcs
 from packaging.utils import NormalizedName, canonicalize_name
 
 from shipwheel.errors import LockError
-from shipwheel.locks.document import Problems, read_text, without_credentials
+from shipwheel.locks.document import Problems, check_addresses, read_text, without_credentials
 from shipwheel.locks.model import (
     PRODUCTION,
     DirectSource,
@@ -43,10 +43,15 @@ def read_pipfile_lock(path: Path, project: Project) -> Lock:
             place=f"{path.name}:{error.lineno}",
             hint="pipenv lock",
         ) from error
+    if isinstance(document, dict):
+        check_addresses(document, path)
     problems = Problems(path.name)
     if not isinstance(document, dict) or not isinstance(document.get("_meta"), dict):
         raise LockError(
-            "bad-lock", "no _meta: not a lock that Pipenv wrote", place=path.name, hint="pipenv lock"
+            "bad-lock",
+            "no _meta: not a lock that Pipenv wrote",
+            place=problems.place("_meta"),
+            hint="pipenv lock",
         )
     meta = document["_meta"]
     sources = {
@@ -68,9 +73,13 @@ def read_pipfile_lock(path: Path, project: Project) -> Lock:
             _join(
                 joined, _package(name, entry, groups=names, sources=sources, place=place, problems=problems)
             )
-    problems.check()
     requires = problems.table(meta, "requires", problems.place("_meta.requires"))
-    full, minor = requires.get("python_full_version"), requires.get("python_version")
+    full, minor = (
+        problems.version_of({"version": requires.get(key)}, problems.place(f"_meta.requires.{key}"))
+        for key in ("python_full_version", "python_version")
+    )
+    locked = problems.table(meta, "hash", problems.place("_meta.hash"))
+    problems.check()
     return Lock(
         info=LockInfo(
             kind="pipenv",
@@ -82,7 +91,7 @@ def read_pipfile_lock(path: Path, project: Project) -> Lock:
         packages=tuple(joined.values()),
         flat=True,
         roots=(Root(name=project.name, groups=groups, aliases=frozenset({canonicalize_name("default")})),),
-        evidence={"hash": meta.get("hash"), "sources": meta.get("sources")},
+        evidence={"hash": locked, "sources": meta.get("sources")},
         python=f"=={full}" if full else f"=={minor}.*" if minor else "",
     )
 

@@ -48,11 +48,16 @@ def read_poetry_lock(path: Path, project: Project) -> Lock:
     problems = Problems(path.name)
     metadata = problems.table(document, "metadata", problems.place("metadata"))
     if not metadata:
-        problems.add("bad-lock", "no [metadata]: not a lock that Poetry wrote", path.name, "poetry lock")
+        problems.add(
+            "bad-lock",
+            "no [metadata]: not a lock that Poetry wrote",
+            problems.place("metadata"),
+            "poetry lock",
+        )
     version = problems.text(metadata, "lock-version", problems.place("metadata")) or ""
     flat = _is_flat(version, problems)
     reader = _Reader(problems, metadata, flat=flat)
-    packages = tuple(reader.packages(problems.tables(document, "package", path.name)))
+    packages = tuple(reader.packages(problems.tables(document, "package", problems.place("package"))))
     python = problems.text(metadata, "python-versions", problems.place("metadata")) or "*"
     python = reader.constraint(python, problems.place("metadata.python-versions"))
     first = text[:200].partition("\n")[0]
@@ -111,9 +116,10 @@ class _Reader:
         self._shared: dict[str, Any] = {
             canonicalize_name(name): files for name, files in problems.table(metadata, "files", place).items()
         }
-        self._hashes: dict[str, Any] = {
-            canonicalize_name(name): hashes
-            for name, hashes in problems.table(metadata, "hashes", place).items()
+        table = problems.table(metadata, "hashes", place)
+        self._hashes = {
+            canonicalize_name(name): problems.texts(table, name, problems.place(f"metadata.hashes.{name}"))
+            for name in table
         }
 
     def packages(self, tables: Sequence[Mapping[str, Any]]) -> list[LockedPackage]:
@@ -274,7 +280,11 @@ class _Reader:
                     self.problems.add("bad-lock", f"dependency {key}: {error}", place)
                     continue
                 # A release may ask in words that are none; with one version locked there is no choice.
-                wanted = list(poetry_needs(key, _unbounded(value)))
+                try:
+                    wanted = list(poetry_needs(key, _unbounded(value)))
+                except ValueError as again:
+                    self.problems.add("bad-lock", f"dependency {key}: {again}", place)
+                    continue
             for need, is_optional in wanted:
                 if is_optional:
                     optional.setdefault(need.name, []).append(need)

@@ -10,7 +10,7 @@ from packaging.utils import NormalizedName, canonicalize_name
 
 from shipwheel.errors import ProjectError
 from shipwheel.locks.constraint import parse_poetry_constraint, python_marker
-from shipwheel.locks.markers import both
+from shipwheel.locks.markers import both, parse_marker, set_valued
 from shipwheel.locks.model import PRODUCTION, Need, Root
 from shipwheel.locks.requests import dependency_groups, project_extras, project_needs
 from shipwheel.project.model import Project
@@ -30,6 +30,12 @@ def poetry_needs(key: str, value: object) -> Iterator[tuple[Need, bool]]:
         return
     if not isinstance(value, dict):
         raise ValueError(f"neither a constraint nor a table: {value!r}")  # noqa: TRY004 - the callers' contract
+    for part in ("python", "markers", "platform", "version", "source"):
+        if not isinstance(value.get(part, ""), str):
+            raise ValueError(f"{part} has to be a string")  # noqa: TRY004 - the callers' contract
+    extras = value.get("extras", [])
+    if not isinstance(extras, list) or not all(isinstance(extra, str) for extra in extras):
+        raise ValueError("extras has to be an array of strings")
     python = value.get("python")
     marker = both(
         str(value.get("markers", "")),
@@ -39,7 +45,7 @@ def poetry_needs(key: str, value: object) -> Iterator[tuple[Need, bool]]:
     yield (
         Need(
             name=canonicalize_name(key),
-            extras=tuple(sorted(canonicalize_name(extra) for extra in value.get("extras", ()))),
+            extras=tuple(sorted(canonicalize_name(extra) for extra in extras)),
             marker=marker,
             constraint=parse_poetry_constraint(str(value.get("version", "*"))),
             source=value.get("source"),
@@ -81,7 +87,13 @@ def read_root(project: Project) -> Root:
     for extra, names in poetry.get("extras", {}).items():
         wanted = {canonicalize_name(name) for name in names}
         extras[canonicalize_name(extra)] = tuple(need for need in optional if need.name in wanted)
-    return Root(name=project.name, groups=groups, extras=extras, aliases=frozenset({MAIN}))
+    return Root(
+        name=project.name,
+        groups=groups,
+        extras=extras,
+        aliases=frozenset({MAIN}),
+        place=f"{file} [{'tool.poetry' if poetry else 'project'}]",
+    )
 
 
 def _group_needs(
@@ -106,6 +118,8 @@ def _table(table: Mapping[str, Any], place: str) -> tuple[tuple[Need, ...], tupl
             continue
         try:
             for need, is_optional in poetry_needs(key, value):
+                if need.marker:
+                    parse_marker(set_valued(need.marker))
                 (optional if is_optional else always).append(need)
         except ValueError as error:
             raise ProjectError("bad-requirement", f"{key}: {error}", place=place) from error

@@ -56,7 +56,7 @@ def parse_pylock(document: Mapping[str, Any], path: Path, project: Project) -> L
         problems.add("bad-lock", "no packages: not a pylock.toml", problems.place("packages"))
     packages = tuple(
         package
-        for number, table in enumerate(problems.tables(document, "packages", path.name))
+        for number, table in enumerate(problems.tables(document, "packages", problems.place("packages")))
         if (package := reader.package(table, number)) is not None
     )
     extras = normalized(problems.texts(document, "extras", problems.place("extras")))
@@ -70,6 +70,9 @@ def parse_pylock(document: Mapping[str, Any], path: Path, project: Project) -> L
     maker = problems.text(document, "created-by", problems.place("created-by"))
     if not maker:
         problems.add("bad-lock", "created-by is missing", problems.place("created-by"))
+    tool = problems.table(document, "tool", problems.place("tool"))
+    pdm = problems.table(tool, "pdm", problems.place("tool.pdm"))
+    hashes = problems.table(pdm, "hashes", problems.place("tool.pdm.hashes"))
     problems.check()
     return Lock(
         info=LockInfo(kind="pylock", path=path, lock_version=version, created_by=maker or ""),
@@ -86,7 +89,7 @@ def parse_pylock(document: Mapping[str, Any], path: Path, project: Project) -> L
         ),
         python=python,
         environments=tuple(environments),
-        evidence={"pdm": document.get("tool", {}).get("pdm", {})},
+        evidence={"hashes": hashes},
     )
 
 

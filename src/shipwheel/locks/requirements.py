@@ -26,6 +26,7 @@ from packaging.utils import (
     parse_sdist_filename,
     parse_wheel_filename,
 )
+from packaging.version import InvalidVersion, Version
 
 from shipwheel.errors import LockError
 from shipwheel.locks.document import Problems, read_text, without_credentials
@@ -216,6 +217,9 @@ class _Reader:
         if requirement.url:
             return self._addressed(requirement.name, requirement.url, marker, hashes, line, editable=False)
         pins = [one for one in requirement.specifier if one.operator in ("==", "===")]
+        if any(one.operator == "===" and not _is_version(one.version) for one in pins):
+            self.problems.add("bad-lock", f"not a version: {pins[0].version!r}", line.place)
+            return None
         pinned = len(pins) == 1 and len(requirement.specifier) == 1 and not pins[0].version.endswith(".*")
         return self._package(
             requirement.name,
@@ -236,7 +240,14 @@ class _Reader:
         *,
         editable: bool,
     ) -> LockedPackage | None:
-        parts = urlsplit(address)
+        if not address:
+            self.problems.add("bad-lock", "-e without an address", line.place)
+            return None
+        try:
+            parts = urlsplit(address)
+        except ValueError as error:
+            self.problems.add("bad-lock", f"not an address: {error}", line.place)
+            return None
         fragment = {key: values[0] for key, values in parse_qs(parts.fragment).items()}
         bare = urlunsplit(parts._replace(fragment=""))
         name = name or fragment.get("egg")
@@ -372,6 +383,14 @@ def _note_via(comment: str, line: _Line | None, *, in_via: bool) -> bool:
         # `-r requirements.in` and `project (pyproject.toml)` are the project itself.
         if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name.strip()):
             line.via.append(name.strip())
+    return True
+
+
+def _is_version(text: str) -> bool:
+    try:
+        Version(text)
+    except InvalidVersion:
+        return False
     return True
 
 

@@ -30,8 +30,29 @@ from shipwheel.locks.model import (
     Root,
 )
 from shipwheel.project.model import Project
+from shipwheel.project.shape import find_misshapen
 
 _TREES = ("editable", "virtual", "directory")
+# What `uv_fresh` reads, in the words of `project.shape`.
+_WISHES = [{"name": str, "specifier": str, "marker": str, "extras": [str], "*": object}]
+_METADATA = {"name": str, "version": str, "requires-python": str, "requires-dist": [str], "*": object}
+_MANIFEST = {
+    **dict.fromkeys(("requirements", "constraints", "overrides", "build-constraints"), _WISHES),
+    "members": [str],
+    "excludes": [(str, dict)],
+    "dependency-groups": {"*": _WISHES},
+    "dependency-metadata": [_METADATA],
+}
+_PACKAGE = {
+    "metadata": {
+        "requires-dist": _WISHES,
+        "provides-extras": [str],
+        "requires-dev": {"*": _WISHES},
+        "dependency-groups": {"*": _WISHES},
+    },
+    "default-groups": (str, [str]),
+}
+_EVIDENCE = {"manifest": _MANIFEST, "package": [_PACKAGE], "distribution": [_PACKAGE]}
 
 
 def read_uv_lock(path: Path, project: Project) -> Lock:
@@ -47,9 +68,13 @@ def read_uv_lock(path: Path, project: Project) -> Lock:
             "lock with a uv that writes version 1, or use a newer shipwheel",
         )
         problems.check()
+    for key, what in find_misshapen(document, _EVIDENCE):
+        problems.add("bad-lock", f"not {what}", problems.place(key))
+    problems.check()
     reader = _Reader(problems)
     # Locks of uv's first months call packages distributions.
-    tables = problems.tables(document, "package" if "package" in document else "distribution", path.name)
+    key = "package" if "package" in document else "distribution"
+    tables = problems.tables(document, key, problems.place(key))
     packages = tuple(
         package
         for number, table in enumerate(tables)
@@ -153,6 +178,7 @@ class _Reader:
                         name=package.name,
                         groups={PRODUCTION: package.needs, **self._groups[id(package)]},
                         extras=package.extras,
+                        place=package.place,
                     )
                 )
         groups = {
@@ -164,7 +190,7 @@ class _Reader:
         )
         if groups or requirements or not roots:
             # A workspace whose root is no project: its groups, and in scripts its requirements.
-            roots.append(Root(name=None, groups={PRODUCTION: requirements, **groups}))
+            roots.append(Root(name=None, groups={PRODUCTION: requirements, **groups}, place=place))
         return roots
 
     def conflicts(self, sets: object) -> list[frozenset[ConflictItem]]:
@@ -218,7 +244,7 @@ class _Reader:
             name=canonicalize_name(entry["name"]),
             extras=tuple(canonicalize_name(extra) for extra in self.problems.texts(entry, "extra", place)),
             marker=self.problems.text(entry, "marker", place) or "",
-            version=self.problems.text(entry, "version", place),
+            version=self.problems.version_of(entry, place),
             source=_source_key(source) if isinstance(source, dict) else None,
         )
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import json
 import os
-import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,6 @@ from typing import Any
 from packaging.utils import NormalizedName, canonicalize_name
 from packaging.version import InvalidVersion, Version
 
-from shipwheel.errors import Problem, ProjectError
 from shipwheel.locks.constraint import admits
 from shipwheel.locks.document import without_credentials
 from shipwheel.locks.model import Lock
@@ -29,7 +27,7 @@ from shipwheel.locks.uv_settings import conflicts_differ, metadata_differs, opti
 from shipwheel.locks.uv_tree import group_wishes, project_wishes
 from shipwheel.locks.uv_wishes import Member, Sources, Wish, flattened, locked_wishes, wishes_differ
 from shipwheel.project.model import Project
-from shipwheel.project.shape import find_misshapen
+from shipwheel.project.shape import read_document
 from shipwheel.project.workspace import workspace_members
 
 _WISHES = (
@@ -85,7 +83,7 @@ class _Check:
     def settings(self) -> Mapping[str, Any]:
         """Return uv's settings: a uv.toml beside the workspace's pyproject.toml stands for `[tool.uv]`."""
         path = self.root / "uv.toml"
-        return _document(path) if path.is_file() else self.top.tool
+        return read_document(path, place="uv.toml") if path.is_file() else self.top.tool
 
     def _read(self, folder: Path) -> Member:
         """Return the source tree at `folder`; the project's own is already read."""
@@ -95,7 +93,7 @@ class _Check:
         if not path.is_file():
             return Member(folder=folder, data={})
         place = os.path.relpath(path, self.root)
-        return Member(folder=folder, data=_document(path, place=place), place=place)
+        return Member(folder=folder, data=read_document(path, place=place), place=place)
 
     def _members(self) -> dict[NormalizedName, Member]:
         workspace = self.top.tool.get("workspace")
@@ -329,21 +327,3 @@ def _plain_set(values: object) -> frozenset[str]:
         canonicalize_name(one) if isinstance(one, str) else json.dumps(one, sort_keys=True, default=str)
         for one in every
     )
-
-
-def _document(path: Path, *, place: str = "") -> dict[str, Any]:
-    place = place or path.name
-    try:
-        data = tomllib.loads(path.read_text("utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ProjectError("invalid-toml", f"not valid TOML: {error}", place=place) from error
-    except OSError as error:
-        raise ProjectError(
-            "unreadable-pyproject", f"cannot be read: {error.strerror}", place=place
-        ) from error
-    if wrong := [
-        Problem(code="bad-metadata", message=f"not {what}", place=f"{place} {key}")
-        for key, what in find_misshapen(data)
-    ]:
-        raise ProjectError.of(wrong)
-    return data

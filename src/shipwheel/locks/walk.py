@@ -69,7 +69,7 @@ class Walk:
         Raises LockError `incomplete-lock`, `ambiguous-lock`.
         """
         self._within = within
-        place = self._lock.info.path.name
+        place = self._root.place or self._lock.info.path.name
         if self._lock.conflicts and within is None:
             self._environment = activate(
                 self._lock, self._by_name, self._environment, root=self._root, groups=groups, extras=extras
@@ -207,7 +207,7 @@ class Walk:
         return LockError(
             "incomplete-lock",
             f"{who} needs {what}, which the lock does not have",
-            place=asker.place if asker is not None else str(self._lock.info.path),
+            place=asker.place if asker is not None else self._root.place or str(self._lock.info.path),
             hint="lock again",
         )
 

@@ -17,7 +17,7 @@ from packaging.utils import NormalizedName, canonicalize_name
 from shipwheel.errors import Problem, ProjectError
 from shipwheel.project.model import Metadata, Project, PythonRequirement
 from shipwheel.project.settings import read_settings
-from shipwheel.project.shape import find_misshapen
+from shipwheel.project.shape import check_document
 
 FILE = "pyproject.toml"
 
@@ -30,13 +30,7 @@ def read_project(path: Path) -> Project:
     """
     root = (path.parent if path.name == FILE and not path.is_dir() else path).absolute()
     data = _parse(root)
-    if misshapen := list(find_misshapen(data)):
-        raise ProjectError.of(
-            [
-                Problem(code="bad-metadata", message=f"not {what}", place=f"{FILE} {key}")
-                for key, what in misshapen
-            ]
-        )
+    check_document(data, place=FILE)
     reader = _Reader(data)
     name = reader.name()
     version = reader.text("version", wanted=False)

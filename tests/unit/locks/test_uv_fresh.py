@@ -226,7 +226,7 @@ def test_a_member_that_cannot_be_read_is_told_by_its_own_file(tmp_path: Path) ->
         staleness(tmp_path, broken)
     assert (caught.value.code, caught.value.problems[0].place) == (
         "invalid-toml",
-        "packages/a/pyproject.toml",
+        "packages/a/pyproject.toml:1",
     )
     with pytest.raises(ProjectError, match="not a requirement") as caught:
         staleness(tmp_path, edited('"certifi"', '"certifi >"', "packages/a/pyproject.toml"))
