@@ -62,6 +62,8 @@ class Road:
     base: str
     index: FakeIndex
     environ: dict[str, str] = field(default_factory=dict)
+    # The company's, among those that builds are given to trust.
+    certificate: str = ""
     # Part of every name that the engine gets from here: other test runs may use the same engine.
     token: str = field(default_factory=lambda: secrets.token_hex(3))
 

@@ -44,11 +44,19 @@ _HINTS: Final = (
         re.compile(r"exec format error"),
         "a program of another platform: Debian's qemu-user-static emulates it, a --builder of that platform runs it",
     ),
-    (re.compile(r"secret .*not found|stat .*: no such file"), "the secret's file has to be there"),
+    (re.compile(r"secret (?P<name>\S+): not found"), "give it: --secret id={name},src=FILE"),
+    (re.compile(r"stat .*: no such file"), "the secret's file has to be there"),
     (re.compile(r"no space left on device"), "`docker system prune` makes room"),
     (
         re.compile(r"x509: |CERTIFICATE_VERIFY_FAILED|UnknownIssuer|invalid peer certificate"),
         "behind a company's certificate authority: --secret id=ca,src=BUNDLE.pem",
+    ),
+    (
+        re.compile(
+            r"failed to (?:push|authorize).*(?:40[13]|denied|authoriz)|push access denied|pull access denied|failed to resolve source metadata.*40[13]"
+            r"|authentication required|no basic auth credentials|access to the resource is denied"
+        ),
+        "a registry wants a login, or does not know you: docker login, podman login or buildah login HOST",
     ),
     (
         re.compile(r"\b401\b|\b403\b|Unauthorized|Forbidden"),

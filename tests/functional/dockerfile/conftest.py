@@ -1,13 +1,16 @@
 """An engine, a base image in a registry, and an index behind a login, for all tests of this folder."""
 
 import os
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import trustme
 
 from helpers.docker import DockerEngine
+from helpers.podman import storage
 from helpers.road import PASSWORD, USER, Road
 from helpers.stand_in import python_slim
 from helpers.tools import require_tool
@@ -57,8 +60,42 @@ def road(
         "POETRY_HTTP_BASIC_TESTING_PASSWORD": PASSWORD,
         "SHIPWHEEL_CACHE_DIR": str(folder / "cache"),
     }
-    if "SSL_CERT_FILE" not in os.environ and (bundle := Path("/etc/ssl/certs/ca-certificates.crt")).is_file():
-        login["SSL_CERT_FILE"] = str(bundle)
-    road = Road(folder=folder, engine=docker_engine, base=base_image, index=private_index, environ=login)
+    certificate = trustme.CA(organization_name="A company").cert_pem.bytes().decode()
+    known = Path(os.environ.get("SSL_CERT_FILE", "/etc/ssl/certs/ca-certificates.crt"))
+    bundle = folder / "bundle.pem"
+    bundle.write_text((known.read_text() if known.is_file() else "") + certificate)
+    login["SSL_CERT_FILE"] = str(bundle)
+    road = Road(
+        folder=folder,
+        engine=docker_engine,
+        base=base_image,
+        index=private_index,
+        environ=login,
+        certificate=certificate,
+    )
     yield road
     road.clean()
+
+
+@pytest.fixture
+def store(base_image: str) -> Iterator[dict[str, str]]:
+    """Give variables that point Podman and Buildah at an empty store, on overlay: vfs copies every layer."""
+    with storage() as folder:
+        config = folder / "storage.conf"
+        root = folder / "root"
+        config.write_text(
+            f'[storage]\ndriver = "overlay"\ngraphroot = "{root}"\nrunroot = "{folder / "run"}"\n'
+        )
+        (folder / "registries.conf").write_text(
+            f'[[registry]]\nlocation = "{base_image.partition("/")[0]}"\ninsecure = true\n'
+        )
+        (folder / "containers.conf").write_text(
+            '[engine]\nruntime = "runc"\ncgroup_manager = "cgroupfs"\n[containers]\nnetns = "host"\n'
+        )
+        yield {
+            "CONTAINERS_STORAGE_CONF": str(config),
+            "CONTAINERS_REGISTRIES_CONF": str(folder / "registries.conf"),
+            "CONTAINERS_CONF": str(folder / "containers.conf"),
+        }
+        subprocess.run(["umount", "--lazy", root / "overlay"], check=False, capture_output=True)
+        shutil.rmtree(root, ignore_errors=True)
