@@ -246,7 +246,7 @@ def _compose(options: argparse.Namespace, project: Project | None) -> Path | Non
     if options.compose is not None:
         path = Path(options.compose)
         if not path.is_file():
-            raise UsageError("no-compose-file", "there is no such file", place=str(path))
+            raise UsageError("no-such-compose-file", "there is no such file", place=str(path))
         return path
     if project is None:
         return None

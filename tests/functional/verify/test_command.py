@@ -177,7 +177,20 @@ def test_a_compose_file_beside_the_image_is_looked_at_too(clean: Path, tmp_path:
     (tmp_path / "compose.yaml").write_text("services: [\n")
     report = json.loads(shipwheel(*words).stdout)
     assert any("compose.yaml:2: " in item["reason"] for item in report["not_checked"])
-    assert "error[no-compose-file]" in shipwheel("check", clean, "--compose", tmp_path / "none").stderr
+    assert "error[no-such-compose-file]" in shipwheel("check", clean, "--compose", tmp_path / "none").stderr
+
+
+def test_a_compose_file_and_what_overrides_it_are_looked_at_together(clean: Path, tmp_path: Path) -> None:
+    (tmp_path / "compose.yaml").write_text("services:\n  app:\n    build: .\n    ports: ['8000:8000']\n")
+    (tmp_path / "compose.override.yaml").write_text(
+        "services:\n  app:\n    read_only: true\n    tmpfs: /tmp\n    user: root\n"
+    )
+    words = ("check", clean, "--format", "json", "--compose", tmp_path / "compose.yaml")
+    told = json.loads(shipwheel(*words).stdout)["findings"]
+    # What one of them does not say may be in the other.
+    assert [(finding["code"], finding["places"][0]["path"].rpartition("/")[2]) for finding in told] == [
+        ("compose-root", "compose.override.yaml:5")
+    ]
 
 
 def test_an_image_for_development_is_compared(clean: Path, tmp_path: Path) -> None:

@@ -219,7 +219,7 @@ def test_the_map_is_walked_by_mouse_and_keyboard(tmp_path: Path) -> None:
     (title,) = re.findall(r"<title>(.*?)</title>", done.stdout)
     before, within, has_focus, after, parts = json.loads(unescape(title))
     assert before == after
-    assert within.startswith("all packages › mixed 1.0: ")
+    assert within.startswith("all packages \u203a mixed 1.0: ")
     assert before.startswith("all packages: ")
     assert has_focus is True
     assert [part.partition(",")[0] for part in parts] == ["mixed 1.0", "in no package"]

@@ -32,16 +32,25 @@ def check(subject: Subject, path: Path | None) -> Iterator[Result]:
         for rule in RULES:
             yield NotChecked(rule=rule, reason="there is no compose file (--compose)")
         return
+    # Compose merges it without being asked (compose, "Merge Compose files").
+    names = [path.with_name(f"{path.stem}.override{suffix}") for suffix in (".yaml", ".yml")]
+    paths = [path, *(name for name in names if name.is_file())]
     try:
-        file = read_compose(str(path), path.read_bytes().decode("utf-8", "replace"))
+        files = [
+            read_compose(str(one), one.read_bytes().decode("utf-8", "replace"), overridden=len(paths) > 1)
+            for one in paths
+        ]
     except UsageError as error:
         problem = error.problems[0]
         for rule in RULES:
             yield NotChecked(rule=rule, reason=f"{problem.place}: {problem.message}")
         return
     found: dict[str, tuple[Rule, list[Place]]] = {}
-    for rule, line, detail in (*exposed.check(file), *running.check(file, image_of(subject, file))):
-        found.setdefault(rule.code, (rule, []))[1].append(Place(path=f"{path}:{line}", detail=detail))
+    for file in files:
+        for rule, line, detail in (*exposed.check(file), *running.check(file, image_of(subject, file))):
+            found.setdefault(rule.code, (rule, []))[1].append(
+                Place(path=f"{file.name}:{line}", detail=detail)
+            )
     for rule, told in found.values():
         places = list(dict.fromkeys(told))
         yield Finding(rule=rule, message="; ".join(place.detail for place in places[:4]), places=places)

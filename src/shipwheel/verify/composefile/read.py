@@ -163,9 +163,10 @@ def words_of(value: Value | None) -> str:
     return value.text or " ".join(item.text for item in value.items)
 
 
-def read_compose(name: str, text: str) -> ComposeFile:
+def read_compose(name: str, text: str, *, overridden: bool = False) -> ComposeFile:
     """Return the compose file `text`, which `name` (its path) is said of.
 
+    `overridden`: another file adds to it, or it to another one.
     Raises UsageError `bad-compose-file` for what is no YAML, no mapping, or without services.
     """
     try:
@@ -179,7 +180,7 @@ def read_compose(name: str, text: str) -> ComposeFile:
     services = whole.get("services")
     if services is None or not services.fields:
         raise UsageError("bad-compose-file", "there are no services in it", place=name)
-    more = whole.get("include") is not None
+    more = overridden or whole.get("include") is not None
     return ComposeFile(
         name=name,
         folder=posixpath.dirname(name) or ".",

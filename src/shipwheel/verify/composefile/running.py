@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import posixpath
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -301,8 +300,3 @@ def _waits(file: ComposeFile, image: Image) -> Iterator[Told]:
             known = other.is_built and not image.health
             if known and other.value.get("healthcheck") is None:
                 yield UNHEALTHY, item.line, f"{service.name}: waits for {name}, which has no healthcheck"
-
-
-def join(folder: str, path: str) -> str:
-    """Return `path` as seen from `folder`."""
-    return posixpath.normpath(posixpath.join(folder, path))
