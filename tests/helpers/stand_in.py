@@ -20,6 +20,7 @@ from helpers.tools import missing, require_tool
 
 # Debian's suites have one Python each.
 _SUITES: Final = {"3.11": "bookworm", "3.13": "trixie"}
+_CREATED: Final = "2026-01-01T00:00:00Z"
 _PATH: Final = "/usr/local/bin:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -29,7 +30,8 @@ def python_slim(version: str = "3.13", folder: Path = DEFAULT_FOLDER / "stand-in
     `version` is "3.11" or "3.13". Made once a machine (about half a minute), for amd64, by mmdebstrap.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    archive = folder / f"python-{version}-slim-2.tar"  # 2: with a history, which Buildah wants
+    # 3: with a dated history, as real images have; Buildah caches nothing on another.
+    archive = folder / f"python-{version}-slim-3.tar"
     with (folder / f"{version}.lock").open("ab") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # several test processes may ask at once
         if not archive.exists():
@@ -75,8 +77,9 @@ def _make(archive: Path, version: str) -> None:
             "Env": [f"PATH={_PATH}", "LANG=C.UTF-8", f"PYTHON_VERSION={full_version}"],
             "Cmd": ["python3"],
         },
+        "created": _CREATED,
         "rootfs": {"type": "layers", "diff_ids": [diff_id]},
-        "history": [{"created_by": "mmdebstrap"}],
+        "history": [{"created": _CREATED, "created_by": "mmdebstrap"}],
     }
     manifest = [{"Config": "config.json", "RepoTags": [f"python:{version}-slim"], "Layers": ["layer.tar"]}]
     half = archive.with_suffix(".half")

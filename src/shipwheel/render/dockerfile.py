@@ -9,7 +9,7 @@ from typing import Final
 
 from shipwheel.plan.model import BuildPlan, DockerfilePlan
 from shipwheel.render.installers import Words, installer_words
-from shipwheel.render.instructions import below, double, env, escape, run, spaced, title
+from shipwheel.render.instructions import BASE, below, double, env, escape, run, spaced, title
 from shipwheel.render.kit import render_kit
 from shipwheel.render.text import own_region
 from shipwheel.render.tools import SECRETS, install_member, render_builder, render_workshop
@@ -79,12 +79,8 @@ def _arguments(plan: BuildPlan, road: DockerfilePlan) -> list[str]:
             f"ARG PYTHON_DIGEST={double(digest)}",
         ]
     image = f"{name}:${{PYTHON_VERSION}}{tag[len(version) :]}{'${PYTHON_DIGEST}' if digest else ''}"
-    return [
-        *lines,
-        "",
-        *title("base", "the Python that everything stands on"),
-        f"FROM {image} AS base",
-    ]
+    # Not a stage that the others stand on: `buildah build --label` makes such a one anew each time.
+    return [*lines, f'ARG BASE="{image}"']
 
 
 def _manifests(road: DockerfilePlan) -> list[str]:
@@ -95,7 +91,7 @@ def _manifests(road: DockerfilePlan) -> list[str]:
     return [
         *title("manifests", "what of pyproject.toml and the lock affects installation, and nothing else"),
         "# A new version, description or tool setting ends here: what follows sees no difference.",
-        "FROM base AS manifests",
+        f"FROM {BASE} AS manifests",
         "COPY --from=kit /kit/reduce.py /opt/",
         *copies,
         run(f"python3 /opt/reduce.py /context /manifests {' '.join(road.manifests)}"),
@@ -139,7 +135,7 @@ def _project(road: DockerfilePlan) -> list[str]:
 def _app(plan: BuildPlan, road: DockerfilePlan) -> list[str]:
     lines = [
         *title("app", "what ships: the base, the venv and the project"),
-        "FROM base AS app",
+        f"FROM {BASE} AS app",
         "ARG WORKDIR",
         "ARG USERNAME",
         "ARG USER_UID",

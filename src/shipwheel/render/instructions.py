@@ -8,6 +8,8 @@ from typing import Final
 
 from shipwheel.render.text import shell_quote
 
+# What a stage stands on that has nothing of another one.
+BASE: Final = "${BASE}"
 _RULE: Final = f"# {'-' * 78}"
 
 

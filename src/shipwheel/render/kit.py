@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from shipwheel.plan.model import DockerfilePlan
-from shipwheel.render.instructions import run, title, written
+from shipwheel.render.instructions import BASE, run, title, written
 
 _SCRIPTS: Final = Path(__file__).parent / "scripts"
 # Called by name, so executable and on PATH where they are needed.
@@ -33,7 +33,7 @@ def render_kit(road: DockerfilePlan) -> list[str]:
     commands = " ".join(f"/kit/{name}" for name in _COMMANDS)
     return [
         *title("kit", "programs and pinned versions for the stages below, which are where to read on"),
-        "FROM base AS kit",
+        f"FROM {BASE} AS kit",
         "# What a program is for stands on its first lines; the hashes are of exactly the files that fit this",
         "# Python. None of it gets into the app image.",
         run(

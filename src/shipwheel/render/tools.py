@@ -10,7 +10,7 @@ from packaging.utils import canonicalize_name
 
 from shipwheel.plan.model import DockerfilePlan, PlannedPins
 from shipwheel.render.installers import BASE_PYTHON, Words
-from shipwheel.render.instructions import below, env, run, title
+from shipwheel.render.instructions import BASE, env, run, title
 from shipwheel.render.text import own_region
 
 SECRETS: Final = (
@@ -29,7 +29,7 @@ def render_builder(road: DockerfilePlan, words: Words, system: Sequence[str]) ->
     pins = [f"/kit/{name}" for name, there in (("pipx.txt", road.launcher), ("tool.txt", road.tool)) if there]
     lines = [
         *title("builder", "the tools, pinned by version and hash, and an empty venv"),
-        "FROM base AS builder",
+        f"FROM {BASE} AS builder",
         "ARG WORKDIR",
         *words.arguments,
         env("VIRTUAL_ENV=${WORKDIR}/.venv", *map("=".join, words.environment), f"PATH={_path(road)}:$PATH"),
@@ -81,11 +81,6 @@ def install_member(build_system: int | None, mode: str, folder: str, into: str) 
         f'PATH="{own}/bin:$PATH" PYTHONPATH={own}:/opt/workshop/wheel-tools SOURCE_DATE_EPOCH=315532800 '
         f'"$VIRTUAL_ENV/bin/python" /opt/workshop/install.py {mode} "{folder}" {into}'
     )
-
-
-def source_folder(source: str, road: DockerfilePlan) -> str:
-    """Return the project's folder where the context lies in `source`."""
-    return below(source, road.folder)
 
 
 def _path(road: DockerfilePlan) -> str:

@@ -40,7 +40,7 @@ def test_the_app_stage_takes_the_venv_and_the_project_and_nothing_else(installer
         "COPY --from=app-pre ${WORKDIR}/.venv ${WORKDIR}/.venv",
         "COPY --from=project /project/ /",
     ]
-    assert app.startswith("base AS app\n")
+    assert app.startswith("${BASE} AS app\n")
 
 
 @pytest.mark.parametrize("installer", INSTALLERS)
@@ -92,7 +92,7 @@ def test_the_plan_gives_every_build_argument_its_default() -> None:
         'ARG POETRY_VERSION="2.5.1"',
     ):
         assert f"\n{line}\n" in f"\n{text}"
-    assert "FROM registry.example/python:${PYTHON_VERSION}-slim${PYTHON_DIGEST} AS base\n" in text
+    assert '\nARG BASE="registry.example/python:${PYTHON_VERSION}-slim${PYTHON_DIGEST}"\n' in text
 
 
 def test_the_tools_are_pinned_by_hash() -> None:
@@ -166,6 +166,13 @@ def test_source_that_is_no_package_is_copied_without_write_permission() -> None:
     members = (PlannedMember(name="shop", folder="", build_system=None),)
     text = render_dockerfile(dockerfile_plan(members=members, build_systems=()))
     assert 'copy_source.py /src "/project${WORKDIR}"' in stage_of(text, "project")
+
+
+def test_no_stage_is_another_name_for_its_base() -> None:
+    # `buildah build --label` makes such a stage anew each time, and all that stand on it.
+    text = render_dockerfile(dockerfile_plan(test=("true",)))
+    stages = re.split(r"(?m)^(?=FROM )", text)[1:]
+    assert [stage for stage in stages if not re.search(r"(?m)^(RUN|COPY) ", stage)] == []
 
 
 def test_two_renderings_are_equal() -> None:
