@@ -11,6 +11,7 @@ import pytest
 
 from helpers.bases import elf
 from helpers.elf import native
+from helpers.planted import PLANTED
 from helpers.zoo import (
     CONFIG,
     HASHED_PYC,
@@ -424,6 +425,38 @@ def test_a_secret_anywhere_in_a_large_file_is_found_once() -> None:
         assert [found.detail for found in finding.places] == [
             f"GitHub token, line {line}: ghp_… (40 characters)"
         ]
+
+
+def test_planted_secrets_of_every_kind_are_found_each_in_its_file() -> None:
+    assert len(PLANTED) >= 20
+    files = {
+        f"srv/{number}.cfg": f"[main]\nvalue = {text}\n".encode()
+        for number, text in enumerate(PLANTED.values())
+    }
+    found = {
+        (place.path, place.detail.partition(",")[0])
+        for finding in check(with_files(files)).findings
+        for place in finding.places
+    }
+    assert found >= {(f"/srv/{number}.cfg", kind) for number, kind in enumerate(PLANTED)}
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "code"),
+    [
+        ("etc/pip.conf", "[global]\nindex-url = https://ann:tr0ub4dor@pypi.example/simple\n", "secret-in-file"),
+        ("app/requirements.txt", "--extra-index-url https://ann:tr0ub4dor@pypi.example/simple\ncow==1\n", "secret-in-file"),
+        ("root/.config/uv/uv.toml", '[[index]]\nurl = "https://ann:tr0ub4dor@pypi.example/simple"\n', "secret-in-file"),
+        ("root/.config/pypoetry/auth.toml", "[http-basic.x]\nusername = 'ann'\n", "credentials-file"),
+        ("root/.netrc", "machine pypi.example login ann password tr0ub4dor\n", "credentials-file"),
+        ("root/.pypirc", "[pypi]\nusername = ann\n", "credentials-file"),
+        ("root/.docker/config.json", '{"auths": {}}', "credentials-file"),
+        ("app/uv.lock", 'source = { registry = "https://ann:tr0ub4dor@pypi.example/simple" }\n', "secret-in-file"),
+        ("etc/apt/sources.list.d/x.list", "deb https://ann:tr0ub4dor@mirror.example/debian trixie main\n", "secret-in-file"),
+    ],
+)  # fmt: skip
+def test_credentials_of_package_indexes_are_found(path: str, text: str, code: str) -> None:
+    assert code in codes(with_files({path: text.encode()}))
 
 
 def test_two_secrets_of_a_kind_in_one_file_are_two_places() -> None:
