@@ -125,21 +125,25 @@ def make_variants(folder: Path, base: str) -> list[Variant]:
             )
             variants.append(Variant(name=name, project=project, arguments=("--target", "app")))
         else:
-            file_name = "Dockerfile.blog" if installer == "poetry" else "Dockerfile.uv"
-            text = (BASELINES / file_name).read_text("utf-8")
-            text = re.sub(r"(?m)^FROM python:\S+", f"FROM {base}", text)
-            # Its pins of 2023 do not run on this Python; and this machine's index needs the plugin.
-            text = text.replace("POETRY_VERSION=1.5.1", "POETRY_VERSION=2.5.1").replace(
-                "PIPX_VERSION=1.2.0", "PIPX_VERSION=1.18.4"
-            )
-            text = text.replace(
-                "poetry==${POETRY_VERSION}\n",
-                "poetry==${POETRY_VERSION} && pipx inject poetry poetry-plugin-pypi-mirror\n",
-            )
-            (project / "Dockerfile").write_text(text)
+            (project / "Dockerfile").write_text(baseline(installer, base))
             stage = ("--target", "app") if installer == "poetry" else ()
             variants.append(Variant(name=name, project=project, arguments=stage))
     return variants
+
+
+def baseline(installer: str, base: str) -> str:
+    """Return the baseline's Dockerfile for `installer` (poetry or uv) on the image `base`."""
+    file_name = "Dockerfile.blog" if installer == "poetry" else "Dockerfile.uv"
+    text = (BASELINES / file_name).read_text("utf-8")
+    text = re.sub(r"(?m)^FROM python:\S+", f"FROM {base}", text)
+    # Its pins of 2023 do not run on this Python; and this machine's index needs the plugin.
+    text = text.replace("POETRY_VERSION=1.5.1", "POETRY_VERSION=2.5.1").replace(
+        "PIPX_VERSION=1.2.0", "PIPX_VERSION=1.18.4"
+    )
+    return text.replace(
+        "poetry==${POETRY_VERSION}\n",
+        "poetry==${POETRY_VERSION} && pipx inject poetry poetry-plugin-pypi-mirror\n",
+    )
 
 
 def use_uv(project: Path) -> None:

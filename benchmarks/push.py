@@ -1,8 +1,11 @@
 """Measure pushes: seconds and bytes for a code edit, a version bump and one upgraded dependency.
 
-The shop example, with shipwheel and with `docker build` and `docker push` of benchmarks/push.Dockerfile, to one
-Debian docker-registry on loopback, in one run. Bytes are what the registry's blobs grew by. Docker's
-base image is the tests' stand-in for python:3.13-slim; its layers are pushed before anything is measured.
+The shop example, to one Debian docker-registry on loopback, in one run: with shipwheel on a machine that has built
+before and on one that has nothing; and with `docker build` and `docker push` of the two baselines, a hand-written
+Dockerfile for Poetry and a hand-tuned one for uv, from ../shared/baseline beside the repository
+(SHIPWHEEL_BASELINES names another folder). Where they are not there, benchmarks/push.Dockerfile stands in, and it
+is said. Bytes are what the registry's blobs grew by. Docker's base image is the tests' stand-in for
+python:3.13-slim; its layers are pushed before anything is measured.
 
     PYTHONPATH=tests python benchmarks/push.py [--repeat 3] [--write docs/benchmarks.md]
 """
@@ -12,6 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import shutil
 import statistics
 import subprocess
@@ -21,30 +25,73 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
+from dockerfile import BASELINES, baseline, make_base, use_uv
 from measure import HERE, ROOT, SHIPWHEEL
 from shop import with_older_sqlalchemy
 
 from helpers.docker import DockerEngine, docker_engine
 from helpers.registry import docker_registry
-from helpers.stand_in import python_slim
 
-VERSION = 'version = "0.3.0"'
+BEGIN, END = "<!-- push: begin -->\n", "<!-- push: end -->"
+UPGRADED = "sqlalchemy"
+
+
+@dataclass(kw_only=True)
+class Shop:
+    """A copy of the project: its code, its manifest and its lock as they are, and the older lock."""
+
+    root: Path
+
+    def __post_init__(self) -> None:
+        self.lock = next(path for name in ("uv.lock", "poetry.lock") if (path := self.root / name).exists())
+        self._code, self._manifest, self._new = (
+            path.read_text() for path in (self.code, self.manifest, self.lock)
+        )
+        self._old = with_older_sqlalchemy(self._new) if self.lock.name == "poetry.lock" else self._relocked()
+
+    @property
+    def code(self) -> Path:
+        return self.root / "src/shop/app.py"
+
+    @property
+    def manifest(self) -> Path:
+        return self.root / "pyproject.toml"
+
+    def write(self, *, edit: str = "", version: str = "0.3.0", upgraded: bool = False) -> None:
+        """Bring the project into a state."""
+        self.code.write_text(f"{self._code}\n# {edit}\n")
+        self.manifest.write_text(self._manifest.replace('version = "0.3.0"', f'version = "{version}"'))
+        lock = self._new if upgraded else self._old
+        own = lock.find('name = "shop"') if self.lock.name == "uv.lock" else -1
+        if own >= 0:
+            lock = lock[:own] + lock[own:].replace('version = "0.3.0"', f'version = "{version}"', 1)
+        self.lock.write_text(lock)
+
+    def _relocked(self) -> str:
+        """Return uv.lock with the older release that poetry.lock's older text has."""
+        older = (HERE / "older-sqlalchemy.toml").read_text()
+        [version] = re.findall(r'(?m)^version = "([^"]+)"', older)
+        [now] = re.findall(rf'(?m)^name = "{UPGRADED}"\nversion = "([^"]+)"', self._new)
+        manifest = self.manifest.read_text()
+        self.manifest.write_text(manifest.replace(f"{UPGRADED}=={now}", f"{UPGRADED}=={version}"))
+        run([str(Path(sys.executable).parent / "uv"), "lock", "--quiet"], dict(os.environ), self.root)
+        text = self.lock.read_text()
+        self.manifest.write_text(manifest)
+        # What the lock says of its constraints has to fit the manifest, which stays.
+        return text.replace(f'specifier = "=={version}"', f'specifier = "=={now}"')
 
 
 @dataclass(kw_only=True)
 class Yard:
-    """The registry, whose blobs are below `data`, and a copy of the project."""
+    """The registry, whose blobs are below `data`, and what pushes to it."""
 
     registry: str
     data: Path
-    project: Path
+    folder: Path
     environ: dict[str, str]
     engine: DockerEngine
-    base: str
-    wheels: Path
-    rounds: int = 0
+    shops: dict[str, Shop] = field(default_factory=dict)
     measured: dict[tuple[str, str], list[tuple[float, int]]] = field(default_factory=dict)
 
     def blobs(self) -> int:
@@ -57,52 +104,28 @@ class Yard:
         push()
         took = time.perf_counter() - began
         self.measured.setdefault((change, way), []).append((took, self.blobs() - before))
+        print(f"{change}, {way}: {took:.1f} s", file=sys.stderr, flush=True)
 
-    def ship(self, *, fresh: bool = False) -> None:
+    def ship(self, way: str, *, fresh: bool = False) -> None:
         """Build and push with shipwheel; `fresh`: on a machine that has built nothing before."""
         environ = self.environ
         if fresh:
-            # Of its own: the registry has what the warm machine pushed.
-            code = self.project / "src" / "shop" / "app.py"
-            code.write_text(f"{code.read_text()}# and once more\n")
-            folder = tempfile.mkdtemp(dir=self.project.parent)
+            folder = tempfile.mkdtemp(dir=self.folder)
             environ = {**environ, "SHIPWHEEL_CACHE_DIR": f"{folder}/cache", "UV_CACHE_DIR": f"{folder}/uv"}
-        name = f"{self.registry}/shipwheel/{'fresh' if fresh else 'warm'}:latest"
-        run([SHIPWHEEL, "push", "--quiet", str(self.project), "--tag", name], environ)
+        # Each way has a project of its own, whose code differs: none finds what another one pushed.
+        name = f"{self.registry}/{'fresh' if fresh else 'warm'}/shop:latest"
+        run([SHIPWHEEL, "push", "--quiet", str(self.shops[way].root), "--tag", name], environ)
 
-    def docker(self) -> None:
+    def docker_name(self, way: str) -> str:
+        return f"{self.registry}/docker/{slug(way)}:latest"
+
+    def docker(self, way: str, arguments: Sequence[str]) -> None:
         """Build and push with Docker."""
-        name = f"{self.registry}/docker/shop:latest"
-        self.prepare_context()
-        words = [
-            "buildx",
-            "build",
-            "--quiet",
-            "--load",
-            "--network=host",
-            "--provenance=false",
-            "--tag",
-            name,
-        ]
-        words += ["--build-arg", f"BASE={self.base}", "--build-context", f"wheels={self.wheels}"]
-        words += ["--file", str(HERE / "push.Dockerfile"), str(self.project)]
+        name = self.docker_name(way)
+        words = ["buildx", "build", "--quiet", "--load", "--network=host", "--provenance=false"]
+        words += ["--tag", name, *arguments, str(self.shops[way].root)]
         run([self.engine.client, *words], dict(self.engine.environ))
         run([self.engine.client, "push", "--quiet", name], dict(self.engine.environ))
-
-    def prepare_context(self) -> None:
-        """Give Docker the wheels that the lock names, by name and version."""
-        plan = json.loads(run([SHIPWHEEL, "plan", "--quiet", "--json", str(self.project)], self.environ))
-        lines = []
-        for wheel in (wheel for layer in plan[0]["layers"] for wheel in layer["wheels"]):
-            digest = (wheel["hash"] or "").removeprefix("sha256:")
-            cached = Path(self.environ["SHIPWHEEL_CACHE_DIR"], "v1", "files", "sha256", digest[:2], digest)
-            target = self.wheels / wheel["file"]
-            if not digest:
-                continue
-            if not target.exists():
-                shutil.copyfile(cached, target)
-            lines.append(f"{wheel['name']}=={wheel['version']}")
-        write_if_new(self.project / "requirements.txt", "\n".join(sorted(lines)) + "\n")
 
 
 def main() -> None:
@@ -120,74 +143,136 @@ def main() -> None:
         table = render_table(measure_all(Path(name), registry, engine, options.repeat))
     print(table)
     if options.write:
-        page = options.write.read_text()
-        begin, end = "<!-- push: begin -->\n", "<!-- push: end -->"
-        head, _, rest = page.partition(begin)
-        options.write.write_text(f"{head}{begin}\n{table}\n{end}{rest.partition(end)[2]}")
+        options.write.write_text(replace_table(options.write.read_text(), table))
+        print(f"what {options.write} says above the table is yours: date and machine", file=sys.stderr)
+
+
+def replace_table(page: str, table: str) -> str:
+    """Return the page with another table between the marks; what people wrote above the old one stays."""
+    head, _, rest = page.partition(BEGIN)
+    old, _, tail = rest.partition(END)
+    written = old[: old.index("\n|") + 1] if "\n|" in old else "\n"
+    return f"{head}{BEGIN}{written}{table}\n{END}{tail}"
 
 
 def measure_all(folder: Path, registry: str, engine: DockerEngine, repeat: int) -> Yard:
-    project = folder / "shop"
-    shutil.copytree(ROOT / "examples" / "shop", project, ignore=shutil.ignore_patterns(".*", "__pycache__"))
-    wheels = folder / "wheels"
-    wheels.mkdir()
-    base = f"{registry}/base/python:3.13-slim"
-    source = f"docker-archive:{python_slim('3.13')}"
-    run(
-        ["skopeo", "copy", "--quiet", "--dest-tls-verify=false", source, f"docker://{base}"], dict(os.environ)
-    )
     yard = Yard(
         registry=registry,
         data=folder / "registry" / "data",
-        project=project,
+        folder=folder,
         environ={**os.environ, "SHIPWHEEL_CACHE_DIR": str(folder / "cache")},
         engine=engine,
-        base=base,
-        wheels=wheels,
     )
-    lock, manifest = project / "poetry.lock", project / "pyproject.toml"
-    code = project / "src" / "shop" / "app.py"
-    new_lock, text, program = lock.read_text(), manifest.read_text(), code.read_text()
+    ways: dict[str, Callable[[], None]] = {
+        "shipwheel": lambda: yard.ship("shipwheel"),
+        "shipwheel, empty cache": lambda: yard.ship("shipwheel, empty cache", fresh=True),
+    }
+    for way in ways:
+        yard.shops[way] = Shop(root=copy_shop(folder, way))
+    ways |= docker_ways(yard, make_base(engine, registry, folder))
     prefetch(yard)
-    for round_ in range(repeat):
-        # The first push of a round: the older release, in a state that no round before has had.
-        lock.write_text(with_older_sqlalchemy(new_lock))
-        manifest.write_text(text)
-        code.write_text(f"{program}\n# round {round_}\n")
-        push_all(yard, "first push" if round_ == 0 else None)
-        code.write_text(f"{program}\n# round {round_}, edited\n")
-        push_all(yard, "a line of code")
-        manifest.write_text(text.replace(VERSION, f'version = "0.3.{round_ + 1}"'))
-        push_all(yard, "a version bump")
-        if round_ == 0:  # afterwards both have it
-            lock.write_text(new_lock)
-            push_all(yard, "one dependency (SQLAlchemy)")
-        print(f"round {round_ + 1} of {repeat}", file=sys.stderr)
+    try:
+        for round_ in range(repeat):
+            # The first push of a round: the older release, in a state that no round before has had.
+            push_all(yard, ways, "first push" if round_ == 0 else None, edit=f"round {round_}")
+            push_all(yard, ways, "a line of code", edit=f"round {round_}, edited")
+            version = f"0.3.{round_ + 1}"
+            push_all(yard, ways, "a version bump", edit=f"round {round_}, edited", version=version)
+            if round_ == 0:  # afterwards all have it
+                push_all(
+                    yard,
+                    ways,
+                    "one dependency (SQLAlchemy)",
+                    edit="round 0, edited",
+                    version=version,
+                    upgraded=True,
+                )
+            print(f"round {round_ + 1} of {repeat}", file=sys.stderr)
+    finally:
+        names = [yard.docker_name(way) for way in ways if not way.startswith("shipwheel")]
+        engine.docker("rmi", "--force", *names, f"{registry}/python:3.13-slim", check=False)
     return yard
 
 
+def docker_ways(yard: Yard, base: str) -> dict[str, Callable[[], None]]:
+    """Return the pushes with Docker: the baselines, or what stands in for them."""
+    if not (BASELINES / "Dockerfile.blog").is_file():
+        print(f"no baselines in {BASELINES}: benchmarks/push.Dockerfile stands in", file=sys.stderr)
+        way = "docker build and push"
+        yard.shops[way] = Shop(root=copy_shop(yard.folder, way))
+        return {way: lambda: push_plain(yard, way, base)}
+    found: dict[str, Callable[[], None]] = {}
+    for installer, way, arguments in (
+        ("poetry", "Dockerfile, Poetry", ("--target", "app")),
+        ("uv", "Dockerfile, uv", ()),
+    ):
+        root = copy_shop(yard.folder, way)
+        if installer == "uv":
+            use_uv(root)
+        (root / "Dockerfile").write_text(baseline(installer, base))
+        yard.shops[way] = Shop(root=root)
+        found[way] = lambda way=way, arguments=arguments: yard.docker(way, arguments)  # type: ignore[misc]
+    return found
+
+
+def push_plain(yard: Yard, way: str, base: str) -> None:
+    """Push benchmarks/push.Dockerfile, which is given the wheels that the lock names, by name and version."""
+    project, wheels = yard.shops[way].root, yard.folder / "wheels"
+    wheels.mkdir(exist_ok=True)
+    plan = json.loads(run([SHIPWHEEL, "plan", "--quiet", "--json", str(project)], yard.environ))
+    lines = []
+    for wheel in (wheel for layer in plan[0]["layers"] for wheel in layer["wheels"]):
+        digest = (wheel["hash"] or "").removeprefix("sha256:")
+        if not digest:
+            continue
+        cached = Path(yard.environ["SHIPWHEEL_CACHE_DIR"], "v1", "files", "sha256", digest[:2], digest)
+        if not (wheels / wheel["file"]).exists():
+            shutil.copyfile(cached, wheels / wheel["file"])
+        lines.append(f"{wheel['name']}=={wheel['version']}")
+    write_if_new(project / "requirements.txt", "\n".join(sorted(lines)) + "\n")
+    words = ["--build-arg", f"BASE={base}", "--build-context", f"wheels={wheels}"]
+    yard.docker(way, [*words, "--file", str(HERE / "push.Dockerfile")])
+
+
+def copy_shop(folder: Path, way: str) -> Path:
+    root = folder / slug(way) / "shop"
+    shutil.copytree(ROOT / "examples" / "shop", root, ignore=shutil.ignore_patterns(".*", "__pycache__"))
+    return root
+
+
+def slug(way: str) -> str:
+    return re.sub(r"[^a-z]+", "-", way.lower())
+
+
 def prefetch(yard: Yard) -> None:
-    """Download what the laptop needs, and forget what was made of it: Docker has the wheels in a folder too."""
-    run([SHIPWHEEL, "build", "--quiet", str(yard.project)], yard.environ)
+    """Download what the laptop needs, and forget what was made of it."""
+    shop = yard.shops["shipwheel"]
+    for upgraded in (True, False):
+        shop.write(edit="download", upgraded=upgraded)
+        run([SHIPWHEEL, "build", "--quiet", str(shop.root)], yard.environ)
     for part in ("records", "folders"):
         shutil.rmtree(Path(yard.environ["SHIPWHEEL_CACHE_DIR"], "v1", part))
 
 
-def push_all(yard: Yard, change: str | None) -> None:
-    ways: dict[str, Callable[[], None]] = {
-        "shipwheel": yard.ship,
-        "shipwheel, empty cache": lambda: yard.ship(fresh=True),
-        "docker build and push": yard.docker,
-    }
+def push_all(
+    yard: Yard,
+    ways: dict[str, Callable[[], None]],
+    change: str | None,
+    *,
+    edit: str,
+    version: str = "0.3.0",
+    upgraded: bool = False,
+) -> None:
     for way, push in ways.items():
+        yard.shops[way].write(edit=f"{way}: {edit}", version=version, upgraded=upgraded)
         if change is None:
             push()
         else:
             yard.measure(change, way, push)
 
 
-def run(command: Sequence[str], environ: dict[str, str]) -> str:
-    done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
+def run(command: Sequence[str], environ: dict[str, str], folder: Path | None = None) -> str:
+    done = subprocess.run(command, env=environ, cwd=folder, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         sys.exit(f"{' '.join(command)}\n{done.stderr}")
     return done.stdout
@@ -198,7 +283,7 @@ def write_if_new(path: Path, text: str) -> None:
         path.write_text(text)
 
 
-def render_table(yard: Any) -> str:
+def render_table(yard: Yard) -> str:
     ways = list(dict.fromkeys(way for _, way in yard.measured))
     lines = [
         f"| | {' | '.join(f'{way}: seconds | MB' for way in ways)} |",
