@@ -193,6 +193,8 @@ def _variables(item: Instruction, tell: Tell) -> None:
 
 def _build_tools(text: str) -> list[str]:
     found = []
+    # What a shell puts in on a condition is not there as a rule.
+    text = re.sub(r"\$\([^)]*\)", " ", text)
     removed = re.search(r"\b(?:purge|autoremove|apk\s+del|--virtual)\b", text)
     for command in re.split(r"&&|;|\n|\|\|", text):
         install = _SYSTEM_INSTALL.search(command)

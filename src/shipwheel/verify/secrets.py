@@ -134,7 +134,7 @@ _NO_PASSWORD: Final = re.compile(
 
 # A name of a variable whose value is a secret; `GPG_KEY` of Python's images is a public fingerprint.
 _SECRET_NAME: Final = re.compile(
-    r"(?:^|_)(?:PASSWORD|PASSWD|SECRET|SECRET_KEY|TOKEN|API_?KEY|ACCESS_KEY|PRIVATE_KEY|CREDENTIALS?|AUTH)(?:$|_(?!FILE$|PATH$|URL$|HOST$|NAME$|ID$|HEADER$|TYPE$|MODULE$|TTL$))",
+    r"(?:^|_)(?:PASSWORD|PASSWD|SECRET|SECRET_KEY|TOKEN|API_?KEY|ACCESS_KEY|PRIVATE_KEY|CREDENTIALS?|AUTH)(?:$|_(?!FILE$|PATH$|URL$|HOST$|NAME$|ID$|HEADER$|TYPE$|MODULE$|TTL$|METHOD$|MODE$|SCHEME$|BACKEND$|PROVIDER$|ALGORITHM$|ENABLED$|REQUIRED$))",
     re.IGNORECASE,
 )
 _NO_VALUE: Final = re.compile(

@@ -541,7 +541,7 @@ def test_in_a_dockerfiles_image_a_change_pushes_all_that_is_above_too() -> None:
     ("name", "value"),
     [
         ("API_TOKEN", "changeme"), ("DB_PASSWORD", ""), ("DB_PASSWORD_FILE", "secrets-db"), ("SECRET_KEY", "/run/key"),
-        ("GPG_KEY", "7169605F62C751356D054A26A821E680E5FA6305"), ("TOKEN_URL", "idp.example/t"), ("AUTH", "true"),
+        ("GPG_KEY", "7169605F62C751356D054A26A821E680E5FA6305"), ("TOKEN_URL", "idp.example/t"), ("AUTH", "true"), ("POSTGRES_HOST_AUTH_METHOD", "trust"),
         ("API_KEY", "${API_KEY}"), ("PYTHON_PIP_SHA256", "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"),
     ],
 )  # fmt: skip

@@ -199,6 +199,13 @@ def test_all_that_is_wrong_with_a_tutorials_compose_file_is_found() -> None:
     }
 
 
+def test_services_that_are_for_development_by_name_or_target_are_asked_for_less() -> None:
+    ports = "    ports: ['8000:8000']\n"
+    assert told(f"services:\n  dev-docs:\n    build: .\n{ports}") == {}
+    assert told(f"services:\n  app:\n    build: {{context: ., target: test}}\n{ports}") == {}
+    assert "compose-writable-root" in told(f"services:\n  app:\n    build: .\n{ports}")
+
+
 def test_anchors_and_merge_keys_are_followed() -> None:
     text = "x-base: &base\n  privileged: true\nservices:\n  a:\n    <<: *base\n    image: a:1\n  b:\n    <<: [*base]\n    privileged: false\n    image: b:1\n"
     assert told(text) == {"compose-privileged": [2]}

@@ -136,6 +136,10 @@ def test_groups_that_there_are_may_be_asked_for() -> None:
     [
         ("FROM python:3.13-slim\n", {"base-by-tag": ["1"]}),
         ("ARG TAG=3.13\nFROM python:${TAG}\n", {"base-by-tag": ["2"]}),
+        (
+            "ARG V=3.9\nARG BASE=python:${V}-slim\nFROM $BASE\n",
+            {"base-by-tag": ["3"], "python-end-of-life": ["3"]},
+        ),
         ("ARG TAG\nFROM python:${TAG:-3.9-slim}\n", {"base-by-tag": ["2"], "python-end-of-life": ["2"]}),
         (f"{PINNED} AS one\nFROM one\nFROM scratch\n", {}),
         (
@@ -153,6 +157,10 @@ def test_groups_that_there_are_may_be_asked_for() -> None:
             {"build-tools-in-last-stage": ["2", "2"]},
         ),
         (f"{PINNED} AS builder\nRUN apt-get install -y gcc=1\n{PINNED}\nCOPY --from=builder / /\n", {}),
+        (
+            f"{PINNED}\nRUN apt-get install -y libpq5=1 $(if [ $D = yes ]; then echo 'gcc'; fi)\n",
+            {"unpinned-system-packages": ["2"]},
+        ),
         # The last stage is for development: the one before it ships.
         (f"{PINNED} AS app\nFROM app AS dev\nRUN apt-get install -y gcc=1\n", {}),
         (f"{PINNED}\nARG PIP_TOKEN\n", {"secret-as-argument": ["2"]}),
@@ -203,6 +211,7 @@ def test_code_that_its_own_user_owns_is_told(user: str, more: str, lines: list[s
     ("text", "has"),
     [
         ("COPY app /app\n", True),
+        ("ENV A=1\n", False),
         ("COPY pyproject.toml poetry.lock /app/\n", False),
         ("RUN --mount=type=bind,source=.,target=/src pip install /src\n", True),
         ("RUN --mount=type=bind,source=uv.lock,target=uv.lock uv sync --no-install-project\n", False),
@@ -214,6 +223,13 @@ def test_code_that_its_own_user_owns_is_told(user: str, more: str, lines: list[s
 )
 def test_whether_code_comes_into_the_image_is_seen(text: str, has: bool) -> None:
     assert ("code-not-copied" not in told(f"{PINNED}\n{text}")) is has
+
+
+def test_of_an_image_without_python_no_code_is_asked_for() -> None:
+    assert "code-not-copied" not in told(
+        "FROM search:2@sha256:" + "a" * 64 + "\nCOPY search.yml pyproject.toml /\n"
+    )
+    assert "code-not-copied" not in told("FROM search:2@sha256:" + "a" * 64 + "\nRUN plugin install x\n")
 
 
 # A Dockerfile as a tutorial has it: everything that was measured to be wrong with it is found.

@@ -16,6 +16,7 @@ from typing import Final
 import yaml
 
 from shipwheel.errors import UsageError
+from shipwheel.verify.recipe.parse import FOR_DEVELOPMENT
 
 # Real ones have some hundred; anchors can make millions of a few lines.
 _MAX_NODES: Final = 100_000
@@ -96,7 +97,10 @@ class Service:
 
     @property
     def is_for_development(self) -> bool:
-        """Whether it is for working in: it mounts a folder of source, is watched, or waits for ever."""
+        """Whether it is for working in: it says so, mounts a folder of source, is watched, or waits for ever."""
+        names = (self.name, self.value.text_at("build", "target"))
+        if any(FOR_DEVELOPMENT.fullmatch(name) for name in names):
+            return True
         if self.value.get("develop") is not None or _WAITS.search(words_of(self.value.get("command"))):
             return True
         return any(mount.kind == "bind" and _SOURCE.fullmatch(mount.source) for mount in self.mounts())

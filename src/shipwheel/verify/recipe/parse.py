@@ -12,7 +12,7 @@ _HEREDOC: Final = re.compile(r"<<-?\s*([\"']?)([A-Za-z_]\w*)\1")
 _VARIABLE: Final = re.compile(
     r"(?<!\\)\$(?:\{(?P<braced>\w+)(?::?(?P<sign>[-+?])(?P<word>[^}]*))?\}|(?P<bare>\w+))"
 )
-_FOR_DEVELOPMENT: Final = re.compile(
+FOR_DEVELOPMENT: Final = re.compile(
     r"(?:.*[-_])?(?:dev|devel|develop|development|devcontainer|debug|test|tests|testing|ci|lint|linter|docs|check|checks)(?:[-_].*)?"
 )
 _ASSIGNMENT: Final = re.compile(
@@ -100,7 +100,7 @@ def split_stages(instructions: Sequence[Instruction]) -> tuple[list[Stage], dict
         elif stages:
             stages[-1].instructions.append(item)
         elif item.word == "ARG":
-            arguments |= dict(assignments(item))
+            arguments |= {name: expand(value, arguments) for name, value in assignments(item)}
     return stages, arguments
 
 
@@ -214,7 +214,7 @@ def production(stages: Sequence[Stage]) -> Stage:
     last = ends(stages)
     candidates = [*reversed(last), *(one for end in reversed(last) for one in reversed(chain(stages, end)))]
     for stage in candidates:
-        if stage.name is None or not _FOR_DEVELOPMENT.fullmatch(stage.name):
+        if stage.name is None or not FOR_DEVELOPMENT.fullmatch(stage.name):
             return stage
     return stages[-1]
 

@@ -128,6 +128,8 @@ _NAMED_INSTALL: Final = re.compile(
 _ALONE: Final = frozenset(
     {"--quiet", "-q", "-U", "--upgrade", "--no-cache-dir", "--user", "--force", "--system"}
 )
+_PYTHON_BASE: Final = re.compile(r"(?:.*/)?(?:python|uv)(?:[:@].*)?")
+_INSTALLS: Final = re.compile(r"\b(?:pip[0-9.]*|pipx|uv|poetry|pdm|pipenv)\s+(?:\S+\s+)*?(?:install|sync)\b")
 _NO_EFFECT: Final = re.compile(
     r"(?:python3?\s+-m\s+)?pipx\s+ensurepath(?:\s+--\S+)*|(?:\.|source)\s+\S*/bin/activate|cd\s+\S+|export\s+\S+|alias\s+\S+"
 )
@@ -150,7 +152,7 @@ def check(recipe: Recipe) -> Iterator[Told]:
     """Yield the broken rules with the line and what is there."""
     stages, shipped = recipe.stages, recipe.production
     parts = contributors(stages, shipped)
-    if not _has_code(stages, shipped, set()):
+    if _is_python(parts) and not _has_code(stages, shipped, set()):
         yield NO_CODE, shipped.line, f"the stage {shipped.name or shipped.base} copies no code"
     yield from _bytecode(recipe, parts)
     for stage in stages:
@@ -164,6 +166,15 @@ def check(recipe: Recipe) -> Iterator[Told]:
             if item.word == "RUN":
                 variables = recipe.variables(stage)
                 yield from ((CACHE_LEFT, item.line, name) for name in _caches(item.text, variables))
+
+
+def _is_python(parts: Sequence[Stage]) -> bool:
+    """Whether Python packages are installed, or the base is a Python: of others nothing is known."""
+    return any(
+        _PYTHON_BASE.fullmatch(stage.base)
+        or any(item.word == "RUN" and _INSTALLS.search(item.text) for item in stage.instructions)
+        for stage in parts
+    )
 
 
 def _has_code(stages: Sequence[Stage], stage: Stage, seen: set[int]) -> bool:
