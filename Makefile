@@ -78,6 +78,10 @@ bench-history: .venv/.runtime ## Simulate pushes over real lock histories (../sh
 tools:
 	@if [ "$$(id -u)" = 0 ] || [ "$${CI:-}" = true ]; then tests/engine/install-tools.sh; fi
 
+.PHONY: check-baselines
+check-baselines: .venv/.dev tools ## Check images of two other Dockerfiles (../shared/baseline) and ours: docs/check-baselines.md
+	$(BIN)/python scripts/check-baselines.py --write docs/check-baselines.md
+
 .PHONY: requirements
 requirements: .venv/.dev ## Rewrite the hashed requirements (UPGRADE=1: the newest)
 	$(COMPILE) pyproject.toml requirements/runtime.in -o requirements/runtime.txt

@@ -15,7 +15,7 @@ from uuid import uuid4
 from shipwheel.errors import HostError, ShipwheelError
 from shipwheel.locks.find import find_lock
 from shipwheel.trial.change import bump_version, code_files, locked_releases, other_release, replace_release
-from shipwheel.trial.native import BUMP, CHANGES, EDIT, UPGRADE, from_the_middle, told, why
+from shipwheel.trial.native import BUMP, CHANGES, EDIT, NOTHING, UPGRADE, from_the_middle, told, why
 from shipwheel.trial.registry import ThrowAway, throw_away_registry
 from shipwheel.trial.scratch import Scratch, scratch_copy
 from shipwheel.verify.model import Measurement
@@ -168,7 +168,7 @@ Edit = tuple[str, Path, str]
 
 
 def _tried(what: str, trial: _Trial, edits: Iterator[Edit]) -> Measurement:
-    reason = "nothing was found to change"
+    reason = NOTHING[what]
     try:
         for number, (detail, path, text) in enumerate(edits):
             if number == _TRIES:

@@ -35,6 +35,11 @@ BUMP: Final = "a new version"
 UPGRADE: Final = "one dependency at another version"
 CHANGES: Final = (EDIT, BUMP, UPGRADE)
 
+NOTHING: Final = {
+    EDIT: "no Python file of the project's own was found",
+    BUMP: "pyproject.toml has no version that could be raised",
+    UPGRADE: "the lock has no release for every platform that the index has in another version too",
+}
 # Of what changes no image (a development tool's release, a file that is not packed), so many are tried.
 _TRIES: Final = 4
 
@@ -116,7 +121,7 @@ Change = tuple[str, Callable[[], AbstractContextManager[None]]]
 
 def _tried(what: str, trial: _Trial, changes: Iterator[Change]) -> Measurement:
     """Make the first of `changes` that changes the image."""
-    reason = "nothing was found to change"
+    reason = NOTHING[what]
     try:
         for number, (detail, change) in enumerate(changes):
             if number == _TRIES:
@@ -155,8 +160,8 @@ def _upgrades(trial: _Trial, planned: Planned) -> Iterator[Change]:
     kind, path = find_lock(project.root, project.settings.lock)
     text = path.read_text("utf-8")
     wanted = {item.name: item for item in planned.selected}
-    sizes = {name: trial.workshop.fetcher.size_of(item, ask=False) or 0 for name, item in wanted.items()}
     offered = [item for item in locked_releases(kind, text) if item.name in wanted]
+    sizes = {item.name: trial.workshop.fetcher.size_of(wanted[item.name], ask=False) or 0 for item in offered}
     offered.sort(key=lambda item: (sizes[item.name], item.name))
     for locked in from_the_middle(offered):
         files = trial.workshop.fetcher.offered(locked.name, wanted[locked.name].index)

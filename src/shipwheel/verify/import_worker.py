@@ -36,6 +36,12 @@ def statement(task: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def used() -> float:
+    """Return the processor time of all children that have ended."""
+    times = os.times()
+    return times.children_user + times.children_system
+
+
 def timed(
     words: list[str], environ: dict[str, str], seconds: float
 ) -> tuple[float, subprocess.CompletedProcess[bytes]]:
@@ -68,7 +74,9 @@ def main() -> None:
         said = lines[-1][:300] if lines else f"it ended with {first.returncode}"
         sys.stdout.write("\n" + json.dumps({"failed": said}) + "\n")
         return
+    before = used()
     runs = [timed(["-c", code], environ, seconds)[0] for _ in range(task["runs"])]
+    cpu = (used() - before) / len(runs)
     bare = [timed(["-c", "pass"], environ, seconds)[0] for _ in range(task["runs"])]
     # A folder that is not there and cannot be made: every module is compiled.
     without = {**environ, "PYTHONPYCACHEPREFIX": "/proc/none", "PYTHONDONTWRITEBYTECODE": "1"}
@@ -80,6 +88,7 @@ def main() -> None:
     looked = timed(["-c", code + LOOK], environ, seconds)[1].stdout.decode("utf-8", "replace")
     answer = {
         "runs": runs,
+        "cpu": cpu,
         "bare": bare,
         "compiling": compiling,
         "packages": [dict(item) for item in packages],

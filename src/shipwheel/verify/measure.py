@@ -47,16 +47,16 @@ def measure(
     subject: Subject, machine: Machine | None, seen: Observation | Exception | None
 ) -> Iterator[Measurement]:
     """Yield how long the image's program imports, takes to answer, and takes to end."""
-    yield _measure_imports(subject, machine)
+    yield measure_imports(subject, machine, find_entry(subject))
     yield from _measure_run(seen)
 
 
-def _measure_imports(subject: Subject, machine: Machine | None) -> Measurement:
+def measure_imports(subject: Subject, machine: Machine | None, entry: Entry | str) -> Measurement:
+    """Return how long the image's Python takes for the imports of `entry`, a text where it is not known."""
     python = find_python(subject.evidence)
     if machine is None or python is None:
         reason = "the image has no Python on its PATH" if python is None else "the image was not run"
         return Measurement(what=IMPORTS, reason=reason)
-    entry = find_entry(subject)
     if isinstance(entry, str):
         return Measurement(what=IMPORTS, reason=entry)
     task = {
@@ -81,7 +81,7 @@ def _measure_imports(subject: Subject, machine: Machine | None) -> Measurement:
 def _import_detail(found: Mapping[str, Any]) -> str:
     runs = found["runs"]
     parts = [
-        f"{len(runs)} runs from {min(runs):.2f} to {max(runs):.2f} s",
+        f"{len(runs)} runs from {min(runs):.2f} to {max(runs):.2f} s, processor time {found['cpu']:.2f} s",
         f"Python alone {statistics.median(found['bare']):.2f} s",
         f"without any bytecode {statistics.median(found['compiling']):.2f} s",
     ]
@@ -116,7 +116,7 @@ def _measure_run(seen: Observation | Exception | None) -> Iterator[Measurement]:
     else:
         reason = "the image has no health check that passes, and no exposed port that answers"
         yield Measurement(what=ANSWER, reason=reason)
-    if not seen.alive:
+    if not seen.alive or seen.ended_anyway:
         yield Measurement(what=STOP, reason=ended)
     elif seen.took is None:
         yield Measurement(what=STOP, reason="the program had to be killed")

@@ -118,6 +118,11 @@ class Observation:
     answer: str = ""
     health: Sequence[Mapping[str, Any]] = ()
 
+    @property
+    def ended_anyway(self) -> bool:
+        """Whether it ended by itself while it was asked to: process 1 gets no signal without a handler."""
+        return self.took is not None and self.first and self.handled is False
+
 
 def words_of(config: RunConfig) -> list[str]:
     """Return what an engine starts: entry point, then command."""
@@ -238,7 +243,10 @@ def _check_stop(seen: Observation, config: RunConfig, place: Place) -> Iterator[
         why = why or f"{seen.name or 'the program'} goes on after {name}"
         message = f"{name} did not end it within {_PATIENCE_SECONDS:.0f} s as process 1: {why}"
         yield Finding(rule=STOP, message=message, places=[place], fix=_stop_fix(config))
-    elif not seen.first and seen.handled is False:
+    elif seen.ended_anyway:
+        reason = f"it ended by itself with exit code {seen.code}, {seen.took:.1f} s after {name}"
+        yield NotChecked(rule=STOP, reason=reason)
+    elif seen.handled is False:
         # This runner had a process 1 of its own; without one the signal would have been lost.
         message = f"{seen.name or 'the program'} has no handler for {name}"
         yield Finding(rule=STOP, message=message, places=[place], fix=_stop_fix(config))

@@ -87,16 +87,25 @@ class Watcher:
             self.wait_for_port(self.task["ports"])
         left = self.task["alive"] - (time.monotonic() - self.begun)
         self.pause(max(left, 0))
-        self.say(
-            alive=self.since(), pid=self.pid, name=self.name(), handled=self.catches(self.task["signal"])
-        )
-        sent = time.monotonic()
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(self.pid, self.task["signal"])
+        number = self.task["signal"]
+        handled = self.catches(number)
+        self.say(alive=self.since(), pid=self.pid, name=self.name(), handled=handled)
+        sent = self.send(number)
         while time.monotonic() - sent < self.task["patience"]:
             self.say(stopping=round(time.monotonic() - sent, 4))
             time.sleep(BEAT)
+            if handled is False and self.catches(number):
+                # It was still starting, and the signal was lost on process 1.
+                handled = True
+                self.say(handled=True)
+                sent = self.send(number)
         self.say(end="it stays")
+
+    def send(self, number: int) -> float:
+        """Send the program a signal; return when."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, number)
+        return time.monotonic()
 
     def check_health(self, health: dict[str, Any]) -> None:
         """Run the health check as an engine does, until it passes or its time is up; tell each run."""

@@ -64,7 +64,7 @@ def test_a_change_is_built_by_the_engine_and_pushed(project: Path, docker_engine
     assert edit["seconds"] > 0
     # One small layer, a configuration and a manifest; the shell was there before.
     assert 0 < edit["size"] < 20_000
-    assert bump["reason"] == "nothing was found to change"
+    assert bump["reason"] == "pyproject.toml has no version that could be raised"
     assert upgrade["reason"] == "the project has no lock file"
     assert [item["what"] for item in report["measured"]].count(upgrade["what"]) == 1
     assert "localhost/shipwheel-measured" not in docker_engine.docker("images")

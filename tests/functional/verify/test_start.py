@@ -39,6 +39,8 @@ ASKS = (
 )
 FILES = {f"app/{name}.py": text.encode() for name, text in {
     "good": GOOD, "deaf": DEAF, "stubborn": STUBBORN, "asks": ASKS,
+    "late": "import time\ntime.sleep(2)\n" + GOOD,
+    "ends": "import time\ntime.sleep(2)\n",
     "writes": "import time\nopen('/srv/state.txt', 'w').write('1')\nopen('/tmp/free', 'w')\n" + GOOD,
     "tries": "try:\n    open('/srv/state.txt', 'w')\nexcept OSError:\n    pass\nimport os\n"
              "try:\n    os.mkdir('/srv/lock'); os.rmdir('/srv/lock')\nexcept OSError:\n    pass\n" + GOOD,
@@ -141,6 +143,16 @@ def test_faults_are_found_in_any_runner(each_runner: Runner) -> None:
 def test_a_handler_that_does_not_end_the_program_is_told(unshare: Runner) -> None:
     report = report_on(python_image(FILES, start=("python", "/app/stubborn.py")), unshare)
     assert "python goes on after SIGTERM" in found(report)["stop-signal-unhandled"].message
+
+
+def test_a_program_that_is_still_starting_is_asked_again(unshare: Runner) -> None:
+    assert found(report_on(python_image(FILES, start=("python", "/app/late.py")), unshare)) == {}
+
+
+def test_a_program_that_ends_by_itself_meanwhile_is_not_judged(unshare: Runner) -> None:
+    report = report_on(python_image(FILES, start=("python", "/app/ends.py")), unshare)
+    assert found(report) == {}
+    assert "it ended by itself with exit code 0" in unchecked(report)["stop-signal-unhandled"]
 
 
 def test_a_shell_that_passes_no_signal_on_is_told_with_its_fix(unshare: Runner) -> None:
