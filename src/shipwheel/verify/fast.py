@@ -133,9 +133,12 @@ def _root(path: str) -> str:
 def first_party_layers(subject: Subject) -> dict[int, list[str]]:
     """Return the layers that hold the project's own code, and which files: its packages', or its folder's."""
     found: dict[int, list[str]] = defaultdict(list)
-    sites = tuple(f"{site}/" for site in subject.installed.sites)
+    visible = subject.evidence.visible
+    # What lies in an environment and in no package is its tool's own, as bin/activate_this.py.
+    environments = (path.removesuffix("pyvenv.cfg") for path in visible if path.endswith("/pyvenv.cfg"))
+    sites = (*(f"{site}/" for site in subject.installed.sites), *environments)
     workdir = (subject.evidence.image.config.working_dir or "").strip("/")
-    for path, node in subject.evidence.visible.items():
+    for path, node in visible.items():
         if node.kind != "file" or node.source is None or not path.endswith(".py"):
             continue
         owner = subject.installed.owner(path)

@@ -71,7 +71,8 @@ def _check_records(subject: Subject) -> Iterator[Result]:
             holds = _holds(subject, row)
             if holds is not None:
                 said.setdefault(row.path, []).append((item, holds))
-            elif row.path not in subject.evidence.visible and not row.path.endswith(".pyc"):
+            # Bytecode, and some installers' folders for it, are made anew by whoever imports.
+            elif row.path not in subject.evidence.visible and not row.path.endswith((".pyc", "/__pycache__")):
                 missing.append(Place(path=f"/{row.path}", package=_title(item)))
     changed, collisions = [], []
     for path, owners in sorted(said.items()):
