@@ -19,6 +19,7 @@ from shipwheel.engine.build import (
     build_commands,
     check_target,
     find_build_engine,
+    image_format,
     run_build,
 )
 from shipwheel.engine.secrets import build_secrets
@@ -105,12 +106,14 @@ def run_engine(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
             dockerfile.write_text(files["Dockerfile"], "utf-8")
             ignore = folder / "Dockerfile.dockerignore"
             ignore.write_text(files.get(".dockerignore") or files["Dockerfile.dockerignore"], "utf-8")
-        check_target(dockerfile.read_text("utf-8"), target)
+        text = dockerfile.read_text("utf-8")
+        check_target(text, target)
         build = EngineBuild(
             dockerfile=dockerfile,
             context=(project.root / road.context).resolve(),
             target=target,
             tags=[] if target == "test" else tags,
+            image_format=image_format(text),
             ignore=ignore if ignore is not None and ignore.is_file() else None,
             platforms=[str(platform) for platform in request.platforms] if options.platform else [],
             load=bool(options.load),

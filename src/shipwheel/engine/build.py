@@ -27,6 +27,8 @@ _FAILED: Final = re.compile(r"^ > \[(?P<step>[^\]]+)\] (?P<what>.*?):?$")
 # Where BuildKit saw the reason: "Dockerfile:12".
 _LINE: Final = re.compile(r"^(?P<place>[^\s:]*Dockerfile[^\s:]*:\d+)$")
 _STEP: Final = re.compile(r"^(?:\[\d+/\d+\] )?STEP \d+/\d+: (?P<what>.*)$")
+# What an OCI image has no word for: Buildah would leave it out.
+_DOCKERS_OWN: Final = re.compile(r"(?im)^\s*(?:SHELL|HEALTHCHECK|ONBUILD)\s")
 _HINTS: Final = (
     (
         re.compile(r"no builder .* found"),
@@ -78,6 +80,7 @@ class EngineBuild:
     target: str
     tags: Sequence[str]
     ignore: Path | None = None
+    image_format: Literal["oci", "docker"] = "oci"
     platforms: Sequence[str] = ()
     load: bool = False
     push: bool = False
@@ -101,6 +104,11 @@ def check_target(dockerfile: str, target: str) -> None:
             place="--target",
             hint=f"there are: {', '.join(stages) or 'none with a name'}",
         )
+
+
+def image_format(dockerfile: str) -> Literal["oci", "docker"]:
+    """Return the format that keeps all that the text of a Dockerfile says."""
+    return "docker" if _DOCKERS_OWN.search(dockerfile) else "oci"
 
 
 def build_commands(engine: BuildEngine, build: EngineBuild, program: str) -> list[list[str]]:
@@ -139,10 +147,10 @@ def build_commands(engine: BuildEngine, build: EngineBuild, program: str) -> lis
         words += ["--ignorefile", str(build.ignore)]
     if build.epoch is not None:
         words += ["--timestamp", str(build.epoch)]
-    # Docker's format: the other one has no SHELL, HEALTHCHECK or STOPSIGNAL of a Dockerfile's.
-    commands = [
-        [program, "build", "--layers", "--format", "docker", *words, *build.extra, str(build.context)]
-    ]
+    # Docker's format has random names in it: no date makes it the same twice, and no cache of another
+    # machine's goes further than a stage's first step.
+    words = ["--layers", "--format", build.image_format, *words, *build.extra]
+    commands = [[program, "build", *words, str(build.context)]]
     if build.push:
         commands += [[program, "push", tag] for tag in build.tags]
     return commands

@@ -18,6 +18,7 @@ from shipwheel.engine.build import (
     build_commands,
     check_target,
     find_build_engine,
+    image_format,
     run_build,
 )
 from shipwheel.engine.secrets import build_secrets
@@ -99,6 +100,14 @@ def test_buildkits_words_for_a_registry_cache_are_understood(engine: BuildEngine
     assert command[command.index("--cache-from") + 1] == "r.example/b"
     with pytest.raises(UsageError, match="engine-option"):
         build_commands(engine, replace(BUILD, cache_to=["type=local,dest=x"]), engine)
+
+
+def test_podmans_images_are_ocis_unless_that_would_lose_a_line() -> None:
+    (command,) = build_commands("podman", BUILD, "podman")
+    assert command[command.index("--format") + 1] == image_format("FROM a\nRUN shell\n") == "oci"
+    assert image_format("FROM a\nHEALTHCHECK CMD true\n") == "docker"
+    (command,) = build_commands("podman", replace(BUILD, image_format="docker"), "podman")
+    assert command[command.index("--format") + 1] == "docker"
 
 
 @pytest.mark.parametrize("engine", ["docker", "podman"])
