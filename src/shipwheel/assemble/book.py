@@ -44,9 +44,10 @@ class LayerBook:
         self._origins: dict[str, str] = {}
         self._fetched = 0
         self._lost = 0
-        # Repositories whose images lend layers, and the kits of build tools seen there (repository, name).
+        # Repositories whose images lend layers, and the kits of build tools seen there (repository, name):
+        # whether each is good.
         self.lenders: Sequence[Repository] = ()
-        self.kits: set[tuple[str, str]] = set()
+        self.kits: dict[tuple[str, str], bool] = {}
 
     def offer(self, image: PastImage) -> None:
         """Take the layers of `image`; those of images offered before come first."""

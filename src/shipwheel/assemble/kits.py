@@ -42,7 +42,7 @@ class RegistryKits:
                 continue
             if files is not None:
                 self._found |= dict.fromkeys(files, repository)
-                self._workshop.book.kits.add((str(repository), name))
+                self._workshop.book.kits[str(repository), name] = True
                 return files, f"{repository}:{_PREFIX}{name}"
         return None
 
@@ -56,6 +56,12 @@ class RegistryKits:
         if path is None:
             raise AssertionError("what was fetched is in the cache")
         return path
+
+    def refuse(self, name: str) -> None:
+        """Note that the kit `name` is of no use, so that a push leaves a good one."""
+        for repository, found in list(self._workshop.book.kits):
+            if found == name:
+                self._workshop.book.kits[repository, name] = False
 
 
 def read_kit(client: RegistryClient, repository: Repository, name: str) -> Sequence[KitFile] | None:
@@ -97,10 +103,11 @@ def leave_kits(
         if not files:
             continue
         for repository in repositories:
-            if (str(repository), kit_name(system)) in workshop.book.kits:
+            good = workshop.book.kits.get((str(repository), kit_name(system)))
+            if good:
                 continue
             try:
-                _leave(kit_name(system), files, repository, kits, workshop)
+                _leave(kit_name(system), files, repository, kits, workshop, again=good is False)
             except NetworkError as error:
                 workshop.progress.said(
                     f"note: {repository} does not keep what builds the project: {error.problems[0].message}"
@@ -108,7 +115,13 @@ def leave_kits(
 
 
 def _leave(
-    name: str, files: Sequence[KitFile], repository: Repository, kits: Kits, workshop: Workshop
+    name: str,
+    files: Sequence[KitFile],
+    repository: Repository,
+    kits: Kits,
+    workshop: Workshop,
+    *,
+    again: bool,
 ) -> None:
     from shipwheel.oci.reference import Reference
     from shipwheel.oci.registry.pull import find_digest
@@ -117,7 +130,8 @@ def _leave(
 
     client, tag = workshop.registry, f"{_PREFIX}{name}"
     tagged = Reference(registry=repository.registry, repository=repository.name, tag=tag)
-    if find_digest(client, tagged) is not None:
+    there = find_digest(client, tagged)
+    if there is not None and not again:
         return
     blobs: list[tuple[Descriptor, Blob]] = []
     for file in files:
@@ -128,8 +142,9 @@ def _leave(
     manifest = artifact_manifest(None, KIT_TYPE, blobs)
     empty = Descriptor(media_type=EMPTY_TYPE, digest=EMPTY.digest, size=EMPTY.size)
     push_blobs(client, [*blobs, (empty, EMPTY)], repository)
-    descriptor = Descriptor(media_type=MANIFEST, digest=manifest.digest, size=manifest.size)
-    put_manifest(client, repository, descriptor, manifest, tag)
+    if there != manifest.digest:  # else its files alone were lost, and its tag may be immutable
+        descriptor = Descriptor(media_type=MANIFEST, digest=manifest.digest, size=manifest.size)
+        put_manifest(client, repository, descriptor, manifest, tag)
 
 
 def _descriptor(file: KitFile) -> Descriptor:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import platform
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache as remembered
 from pathlib import Path
@@ -72,6 +73,10 @@ class Lender(Protocol):
 
     def fetch(self, file: KitFile) -> Path:
         """Return the path in the cache of a file that `find` gave; raises NetworkError, IntegrityError."""
+        ...
+
+    def refuse(self, name: str) -> None:
+        """Note that the kit `name` that `find` gave is of no use."""
         ...
 
 
@@ -140,12 +145,12 @@ class Kits:
             return None
         offered, where = lent
         files = choose_files(offered, pins)
-        if files is None:
-            return None
-        try:
-            return files, [self._lender.fetch(file) for file in files], where
-        except (NetworkError, IntegrityError):  # an index has them too
-            return None
+        if files is not None:
+            # An index has them too.
+            with suppress(NetworkError, IntegrityError):
+                return files, [self._lender.fetch(file) for file in files], where
+        self._lender.refuse(name)
+        return None
 
     def _listed(self, name: str, pins: Sequence[BuildPin]) -> _Found | None:
         del name

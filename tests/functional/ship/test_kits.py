@@ -169,6 +169,10 @@ def test_what_is_under_a_kits_name_and_fits_no_pin_is_not_used(yard: Yard) -> No
     assert [story["origin"] for story in answer["tools"]] == ["index"]
     fetched = {path.rpartition("/")[2] for path in yard.bench.index.paths("*.whl")}
     assert fetched == {HELPER.filename, BACK_END.filename}
+    # The push left a good one in its place.
+    edit(project)
+    again = yard.push(project, environ=yard.machine())
+    assert [story["origin"] for story in again["tools"]] == ["image"]
 
 
 @pytest.mark.parametrize(
@@ -186,22 +190,22 @@ def test_a_kits_file_names_lead_nowhere_else(yard: Yard, name: str) -> None:
     assert [story["origin"] for story in answer["tools"]] == ["index"]
 
 
-def test_a_kit_whose_files_are_gone_is_had_from_the_index(yard: Yard) -> None:
+def test_a_kit_whose_files_are_gone_is_had_from_the_index_and_whole_again(yard: Yard) -> None:
     project = packed_project(yard, ["cow"], [COW])
     yard.push(project)
-    edit(project)
+    repository = Repository(registry=yard.registry, name=yard.repository)
+    assert yard.client.call("DELETE", repository, f"blobs/sha256:{BACK_END.sha256}").status == 202
 
-    def rule(request: Received) -> Reply | None:
-        return Reply(status=404) if request.path.endswith(f"/blobs/sha256:{BACK_END.sha256}") else None
+    def tools() -> str:
+        edit(project)
+        tag = f"--tag={yard.name}:1.0.0"
+        done = yard.bench.run("push", project, "--explain", tag, environ=yard.machine())
+        assert done.returncode == 0, done.stderr
+        [line] = [line for line in done.stderr.splitlines() if "build tools" in line]
+        return line
 
-    with fault_proxy(yard.registry, rule) as proxy:
-        done = yard.bench.run(
-            *("push", project, "--explain", f"--tag={proxy.address}/{yard.repository}:1.0.0"),
-            environ=yard.machine(),
-        )
-
-    assert done.returncode == 0, done.stderr
-    assert "build tools (packing 2.0, packing-helper 1.0): from the package index" in done.stderr
+    assert tools().endswith(": from the package index")
+    assert tools().endswith(f": reused from {yard.name}:{kit_tags(yard)[0]}")
 
 
 def test_a_registry_that_takes_no_kit_takes_the_image(yard: Yard) -> None:
