@@ -267,8 +267,7 @@ def leave_tools(planned: Sequence[Planned], names: Sequence[Reference], workshop
         system.requires: system
         for item in planned
         for member in item.members
-        if member.package_mode
-        and (system := system_of(member, item.lock)) is not None
+        if member.package_mode and (system := system_of(member, item.lock)) is not None
     }
     repositories = tuple(dict.fromkeys(Repository.of(name) for name in names))
     leave_kits(tuple(systems.values()), repositories, workshop.kits, workshop)
@@ -364,9 +363,7 @@ def _assemble(planned: Planned, workshop: Workshop) -> Image:
 
 def materials_of(planned: Planned, workshop: Workshop) -> Materials:
     """Return what the layers of a plan are made from; fetches and builds nothing yet."""
-    systems = {
-        member.root: system_of(member, planned.lock) for member in planned.members
-    }
+    systems = {member.root: system_of(member, planned.lock) for member in planned.members}
     platform = Platform.parse(planned.plan.platform)
     base = BaseMaker(planned.lock.base, platform, workshop)
     target = plan_footing(planned.lock.base, platform).target
