@@ -96,14 +96,16 @@ class Kits:
         """
         pins = [pin for pin in system.pins if _applies(pin)]
         name = kit_name(system)
-        for origin, get in (("cache", self._kept), ("image", self._lent), ("index", self._listed)):
+        ways: tuple[tuple[Origin, Callable[[str, Sequence[BuildPin]], _Found | None]], ...]
+        ways = (("cache", self._kept), ("image", self._lent), ("index", self._listed))
+        for origin, get in ways:
             found = get(name, pins)
             if found is None:
                 continue
             files, paths, where = found
             self._cache.add_record(f"{_RECIPE} {name}", [[file.filename, file.sha256] for file in files])
             self._obtained.add(system)
-            self._tell(system, pins, origin, where)  # type: ignore[arg-type]  # a literal above
+            self._tell(system, pins, origin, where)
             return dict(zip((file.filename for file in files), paths, strict=True))
         return None
 
@@ -152,8 +154,7 @@ class Kits:
         self._lender.refuse(name)
         return None
 
-    def _listed(self, name: str, pins: Sequence[BuildPin]) -> _Found | None:
-        del name
+    def _listed(self, _: str, pins: Sequence[BuildPin]) -> _Found | None:
         from packaging.pylock import PackageWheel
 
         from shipwheel.locks.choose import to_source
