@@ -54,7 +54,7 @@ ENV PIP_CERT=/etc/ssl/ca.pem
 RUN apt-get update -qq && apt-get install -qq passwd \\
  && python3 -m pip install --quiet --ignore-installed --no-compile pip \\
  && rm -rf /usr/lib/python3/dist-packages/pip* /usr/lib/python3/dist-packages/packaging* \\
-      /var/lib/apt/lists/* /var/cache/apt/* /var/lib/dpkg/*-old /var/cache/debconf/*-old /root/.cache \\
+      /var/lib/apt/lists/* /var/cache/apt/* /var/lib/dpkg/*-old /root/.cache \\
  && find / -xdev -name __pycache__ -type d -prune -exec rm -rf {{}} +
 FROM scratch
 COPY --from=made / /

@@ -35,9 +35,10 @@ from shipwheel.verify import (
     starting,
 )
 from shipwheel.verify.composefile import check as composefile
+from shipwheel.verify.composefile.health import compose_health_check
 from shipwheel.verify.evidence import CHECK_LIMITS, collect
 from shipwheel.verify.gather import merge, with_lines
-from shipwheel.verify.health import image_health_check
+from shipwheel.verify.health import HealthCheck, image_health_check
 from shipwheel.verify.installed import Installed, find_installed
 from shipwheel.verify.machine import Machine, find_python
 from shipwheel.verify.measure import measure
@@ -195,6 +196,11 @@ def _printable_measurement(item: Measurement) -> Measurement:
     )
 
 
+def _health(question: Question, subject: Subject) -> HealthCheck | None:
+    """Return the health check to run: compose's overrides the image's."""
+    return compose_health_check(question.compose) or subject.health
+
+
 def _observe(question: Question, subject: Subject) -> Observation | Exception | None:
     """Return what is seen of the program as it runs, or why it cannot be run; None: there is none to run."""
     config = subject.evidence.image.config
@@ -204,7 +210,7 @@ def _observe(question: Question, subject: Subject) -> Observation | Exception | 
     if machine is None or python is None or not start.words_of(config) or not (asked or question.measure):
         return None
     try:
-        return start.observe(machine, python, config, subject.health)
+        return start.observe(machine, python, config, _health(question, subject))
     except (HostError, ImageError, TimeoutError) as error:
         return error
 
@@ -221,7 +227,7 @@ def _results(question: Question, subject: Subject, seen: Observation | Exception
     if asked(sameness.RULES):
         results += sameness.check(subject, question.dev)
     if asked(live.RULES):
-        results += live.check(subject, question.machine, subject.health, seen)
+        results += live.check(subject, question.machine, _health(question, subject), seen)
     if asked(rebuild.RULES):
         results += rebuild.check(subject, question.again)
     # They share rules with the image's chapters, which are about the image.

@@ -264,7 +264,7 @@ def _stop_fix(config: RunConfig) -> str | None:
 
 def _check_health(seen: Observation, health: HealthCheck | None) -> Iterator[Result]:
     if health is None:
-        yield NotChecked(rule=HEALTH, reason="the image has no health check")
+        yield NotChecked(rule=HEALTH, reason="neither the image nor a compose file has a health check")
         return
     if any(run["code"] == 0 for run in seen.health):
         return

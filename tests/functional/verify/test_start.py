@@ -97,13 +97,14 @@ def with_health_check(image: Image, test: list[str], **times: int) -> LoadedImag
     )
 
 
-def report_on(image: Image | LoadedImage, runner: Runner) -> Report:
+def report_on(image: Image | LoadedImage, runner: Runner, *, compose: Path | None = None) -> Report:
     inner = image.image if isinstance(image, LoadedImage) else image
     question = Question(
         image=image,
         name="start",
         only=frozenset(rule.code for rule in live.RULES),
         machine=ImageMachine(image=inner, runner=runner),
+        compose=compose,
     )
     return check_image(question)
 
@@ -197,9 +198,24 @@ def test_a_health_check_whose_program_is_not_in_the_image_is_told(unshare: Runne
     assert "exit code 127: /bin/sh: No such file or directory" in finding.message
 
 
+def test_the_health_check_of_the_compose_file_is_run(unshare: Runner, tmp_path: Path) -> None:
+    compose = tmp_path / "compose.yaml"
+    test = '["CMD", "python", "/app/asks.py", "/ill"]'
+    compose.write_text(
+        f"services:\n  app:\n    build: .\n    healthcheck:\n      test: {test}\n"
+        "      interval: 1s\n      timeout: 1s\n      retries: 1\n"
+    )
+    report = report_on(python_image(FILES, start=("python", "/app/good.py")), unshare, compose=compose)
+    finding = found(report)["health-check-fails"]
+    assert "HTTP Error 503" in finding.message
+    assert finding.places[0].path == f"{compose}:4"
+
+
 def test_without_a_health_check_the_rule_is_not_checked(unshare: Runner) -> None:
     report = report_on(python_image(FILES, start=("python", "/app/good.py")), unshare)
-    assert unchecked(report)["health-check-fails"] == "the image has no health check"
+    assert unchecked(report)["health-check-fails"] == (
+        "neither the image nor a compose file has a health check"
+    )
     none = with_health_check(python_image(FILES, start=("python", "/app/good.py")), ["NONE"])
     assert "health-check-fails" in unchecked(report_on(none, unshare))
 
