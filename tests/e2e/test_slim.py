@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 from helpers.circumstances import Circumstance, build_under, other_python
 from helpers.command import EXAMPLES, shipwheel, uv
 from shipwheel.project.settings import SLIM_OPTIONS
+from shipwheel.testing.wheels import make_wheel
 
 pytestmark = [pytest.mark.network, pytest.mark.conformance, pytest.mark.xdist_group("slim")]
 
@@ -194,3 +196,52 @@ def test_the_digest_is_that_of_another_run_and_of_another_python(project: Path, 
         files=Path.home() / ".cache" / "shipwheel" / "v1" / "files",
     )
     assert built["digest"] == first["digest"]
+
+
+def test_a_package_that_breaks_ends_the_build_and_the_line_it_asks_for_mends_it(tmp_path: Path) -> None:
+    # By a computed name: no reading of the source finds it.
+    odd = make_wheel(
+        "odd",
+        files={
+            "odd/__init__.py": "import importlib\nimportlib.import_module(__name__ + '.tests.data')\n",
+            "odd/__init__.pyi": "",
+            "odd/tests/__init__.py": "",
+            "odd/tests/data.py": "",
+            "odd/tests/test_odd.py": "",
+        },
+    )
+    project = tmp_path / "app"
+    odd.write(project)
+    manifest = f"""
+[project]
+name = "app"
+version = "1.0"
+requires-python = ">=3.11"
+dependencies = ["odd"]
+[tool.uv]
+package = false
+[tool.uv.sources]
+odd = {{ path = "{odd.filename}" }}
+[tool.shipwheel]
+entrypoint = ["python"]
+[tool.shipwheel.slim]
+drop = ["stubs", "tests"]
+"""
+    (project / "pyproject.toml").write_text(manifest)
+    uv("lock", "--quiet", "--project", project, "--python", sys.executable)
+    out = tmp_path / "image"
+
+    done = shipwheel("build", "--quiet", project, "--output", out)
+
+    assert done.returncode == 9, done.stderr
+    assert done.stdout == ""
+    assert not out.exists()
+    assert (
+        "odd does not work without its tests: import odd: ModuleNotFoundError: No module named 'odd.tests'"
+        in done.stderr
+    )
+    assert 'keep = ["odd:tests"]' in done.stderr
+    (project / "pyproject.toml").write_text(f'{manifest}keep = ["odd:tests"]\n')
+    again = shipwheel("build", "--quiet", project, "--output", out)
+    assert again.returncode == 0, again.stderr
+    assert run_python(project, "import odd; print('done')") == "done\n"
