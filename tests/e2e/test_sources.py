@@ -1,5 +1,6 @@
 """Examples whose dependencies are no wheels on an index: compiled, by path, of a workspace, by bare hashes."""
 
+import hashlib
 import json
 import os
 import subprocess
@@ -9,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from helpers.command import SHIPWHEEL, copy_example, shipwheel, uv
+from helpers.command import EXAMPLES, SHIPWHEEL, copy_example, shipwheel, uv
+from helpers.other_python import find_python, write_base
 from helpers.stand_in import python_slim
 from helpers.tools import require_tool
 from shipwheel.engine.platform import is_emulated
@@ -72,6 +74,24 @@ def test_a_base_that_is_an_image_gets_what_was_compiled_for_its_python(tmp_path:
         file.write('\n[tool.shipwheel.base]\nlayout = "base"\n')
 
     assert printed(project, "one", "two", "three") == "3 words\n"
+
+
+@pytest.mark.conformance
+def test_a_python_that_no_debian_release_has_compiles_for_itself(tmp_path: Path) -> None:
+    found = find_python()
+    if found is None:
+        pytest.skip("no CPython 3.12 or 3.10 with its headers is on this machine; pyenv compiles one")
+    write_base(tmp_path / "base", *found)
+    source = EXAMPLES / "c-extension/vendor/tally-1.2.0.tar.gz"
+    digest = hashlib.sha256(source.read_bytes()).hexdigest()
+    (tmp_path / "requirements.txt").write_text(f"tally @ {source.as_uri()} --hash=sha256:{digest}\n")
+    (tmp_path / "pyproject.toml").write_text(
+        "[project]\nname = 'app'\nversion = '1'\nrequires-python = '>=3.10'\ndependencies = ['tally']\n"
+        "[tool.shipwheel]\nentrypoint = ['python3', '-c', 'import tally; print(tally.__file__)']\n"
+        "[tool.shipwheel.base]\nlayout = 'base'\n"
+    )
+
+    assert f"tally.cpython-{found[1].replace('.', '')}-" in printed(tmp_path)
 
 
 def test_a_compiled_layer_is_the_same_when_it_is_compiled_again(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ from shipwheel.engine.process import Process, User
 from shipwheel.engine.rootless import Container, Launcher, RootlessRunner
 from shipwheel.engine.spec import Mount, Streams
 from shipwheel.engine.supervise import supervise
-from shipwheel.errors import BuildError, HostError
+from shipwheel.errors import BuildError, HostError, TargetError
 from shipwheel.lockfile import FILE
 from shipwheel.locks.choose import name_file
 from shipwheel.locks.model import KnownByHash, Selected
@@ -43,6 +43,8 @@ from shipwheel.wheel.source import BuiltWheel
 _EPOCH: Final = "315532800"
 # A runaway build ends some day; the slowest honest ones take half an hour on two cores.
 _SECONDS: Final = 2 * 3600.0
+# Where official images, and whoever compiles Python, put it.
+OWN_PREFIX: Final = "/usr/local"
 _RUNNERS: Final = ("unshare", "bwrap", "runc")
 _TAIL: Final = 25
 # How cargo, git, curl, Go and Python say that there is no network.
@@ -64,10 +66,22 @@ class Order:
     place: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnPython:
+    """A base image's interpreter, with which is compiled: in OWN_PREFIX of its `root`, unpacked.
+
+    `title` at `place` is what has to be compiled.
+    """
+
+    title: str
+    place: str
+    root: Callable[[], Path]
+
+
 class Builder:
     """Compiles for one target. The root is assembled when something first needs it.
 
-    `unbuilt` tells the names of the wheels that a build system's sources become, and `make` makes one.
+    `name` is `names.builder_name`; `own` the interpreter that stands in for the root's own. `unbuilt` tells the names of the wheels that a build system's sources become, and `make` makes one.
     """
 
     def __init__(
@@ -77,12 +91,14 @@ class Builder:
         target: Target,
         workshop: Workshop,
         *,
+        name: str,
+        own: OwnPython | None = None,
         unbuilt: Callable[[BuildSystem], Sequence[str]],
         make: Callable[[Selected, Builder], BuiltWheel],
     ) -> None:
         self._lock, self._platform, self._workshop = lock, platform, workshop
         self.target, self.unbuilt, self._make = target, unbuilt, make
-        self.id = builder_id(platform)
+        self.id, self._own = name, own
         self.root = Once(self._root)
         self._launcher = Once(self._find_launcher)
 
@@ -124,7 +140,7 @@ class Builder:
         }
         (work / "orders").write_text(json.dumps(orders))
         code, output = self._run(
-            ["/env/bin/python", "-P", "/build/hook.py", "/build/orders"], work, str(inside), order
+            ["/env/bin/python", "/build/hook.py", "/build/orders"], work, str(inside), order
         )
         answer = work / "orders.answer"
         if code != 0 or answer.is_symlink() or not answer.is_file():
@@ -132,12 +148,13 @@ class Builder:
         return json.loads(answer.read_text())
 
     def _run(self, argv: Sequence[str], work: Path, cwd: str, order: Order) -> tuple[int, str]:
-        env = self._environment(order.system)
+        env, own = self._environment(order.system), self._own_prefix()
         container = Container(
             root=self.root().path,
             process=Process(
                 argv=tuple(argv),
-                env=_environ(),
+                # Official images have libpython there, which their linker's cache knows and this one's does not.
+                env={**_environ(), **({} if own is None else {"LD_LIBRARY_PATH": f"{OWN_PREFIX}/lib"})},
                 cwd=cwd,
                 user=User(uid=os.geteuid(), gid=os.getegid()),
             ),
@@ -145,6 +162,7 @@ class Builder:
             mounts=[
                 Mount(source=work.resolve(), target="/build", read_only=False),
                 Mount(source=env.resolve(), target="/env"),
+                *([] if own is None else [Mount(source=own.resolve(), target=OWN_PREFIX)]),
             ],
             tmpfs=["/tmp"],  # noqa: S108 - inside the container
             isolate_network=True,
@@ -181,7 +199,7 @@ class Builder:
         from shipwheel.base.debian.fetch import fetch_packages
 
         workshop, platform = self._workshop, self._platform
-        key = f"builder root {self.id}"
+        key = f"builder root {builder_id(platform)}"
         if (kept := workshop.cache.folder(key)) is not None:
             return read_builder(kept)
         title = f"{len(platform.packages)} Debian packages to compile with"
@@ -193,6 +211,21 @@ class Builder:
         workshop.progress.finished(key, title, note="unpacked")
         return read_builder(kept)
 
+    def _own_prefix(self) -> Path | None:
+        """Return the folder to mount at OWN_PREFIX; raises TargetError `sdist-only` where it has no headers."""
+        if self._own is None:
+            return None
+        prefix = self._own.root() / OWN_PREFIX.lstrip("/")
+        header = f"include/python{self.target.python_minor}/Python.h"
+        if not (prefix / header).is_file():
+            raise TargetError(
+                "sdist-only",
+                f"{self._own.title} has code to compile, and the base's Python has no headers: {OWN_PREFIX}/{header}",
+                place=self._own.place,
+                hint="choose a version with a wheel, or a base image that keeps them",
+            )
+        return prefix
+
     def _environment(self, system: BuildSystem) -> Path:
         """Return a virtual environment of the pins as the builder's Python has it at /env."""
         key = " ".join(("builder environment", self.id, environment_id(system), *self.unbuilt(system)))
@@ -202,12 +235,13 @@ class Builder:
         with self._workshop.cache.staging_folder() as staged:
             env = staged / "env"
             site = env / "lib" / f"python{self.target.python_minor}" / "site-packages"
-            for folder in (env / "bin", site):
-                folder.mkdir(parents=True)
-            python = f"/usr/bin/python{self.target.python_minor}"
+            for made in (env / "bin", site):
+                made.mkdir(parents=True)
+            folder = "/usr/bin" if self._own_prefix() is None else f"{OWN_PREFIX}/bin"
+            python = f"{folder}/python{self.target.python_minor}"
             for name in ("python", "python3"):
                 (env / "bin" / name).symlink_to(python)
-            text = f"home = /usr/bin\ninclude-system-site-packages = false\nversion = {self.target.python}\n"
+            text = f"home = {folder}\ninclude-system-site-packages = false\nversion = {self.target.python}\n"
             (env / "pyvenv.cfg").write_text(text)
             for pin in pins:
                 self._install(pin, env, site, staged)

@@ -16,10 +16,17 @@ from shipwheel.errors import BuildError, HostError, LockError, TargetError
 from shipwheel.lockfile import FILE, ShipwheelLock
 from shipwheel.locks.model import Selected
 from shipwheel.oci.model import Platform
-from shipwheel.plan.base import plan_footing
 from shipwheel.plan.host import host_platform
 from shipwheel.project.model import Project
-from shipwheel.sources.names import base_id, locked_build, locked_builder, unbuilt_ids
+from shipwheel.sources.names import (
+    base_id,
+    builder_name,
+    builder_target,
+    locked_build,
+    locked_builder,
+    own_python,
+    unbuilt_ids,
+)
 from shipwheel.target import Target
 from shipwheel.wheel.build import BackEnd
 from shipwheel.wheel.native import declares_extensions
@@ -97,13 +104,14 @@ def ensure_builder(
 def builder_suite(base: Base, title: str, place: str) -> str:
     """Return the Debian release whose compilers and Python make extensions for `base`'s Python.
 
-    For a base that is an image: the one with the same minor version of Python. Its C library may be newer than
-    the image's, so what was compiled is compared with the image's own libraries (`wheel.native`). Raises
-    TargetError `sdist-only` where there is none; `title` at `place` is what has to be compiled.
+    For a base that is an image: the one with the same minor version of Python, else the newest, in which the
+    base's own Python runs. Its C library may be newer than the image's, so what was compiled is compared with the
+    image's own libraries (`wheel.native`). Raises TargetError `sdist-only` where there is none; `title` at `place` is what has to be compiled.
     """
     if isinstance(base, DebianBase):
         return base.suite
-    from shipwheel.base.debian.suites import SUITES
+    from shipwheel.base.debian.suites import DEFAULT_SUITE, SUITES
+    from shipwheel.sources.builder import OWN_PREFIX
 
     musl = [item.platform for item in base.platforms if not item.libc.startswith("glibc")]
     pythons = {".".join(item.python.split(".")[:2]) for item in base.platforms}
@@ -115,10 +123,12 @@ def builder_suite(base: Base, title: str, place: str) -> str:
         hint = "choose a version with a musllinux wheel, or a base with glibc"
     elif len(pythons) == 1 and pythons <= suites.keys():
         return suites[pythons.pop()]
+    elif all(item.executable.startswith(f"{OWN_PREFIX}/") for item in base.platforms):
+        return DEFAULT_SUITE
     else:
         why = (
-            f"the base has Python {' and '.join(sorted(pythons))}, and the Debian releases that it could be "
-            f"compiled in have {offered}"
+            f"the base has Python {' and '.join(sorted(pythons))}, which is not in {OWN_PREFIX}, and the Debian "
+            f"releases that it could be compiled in have {offered}"
         )
         hint = "choose a version with a wheel, lend one by find-links, or choose a base with such a Python"
     raise TargetError(
@@ -211,12 +221,9 @@ def system_of(member: Project, lock: ShipwheelLock) -> BuildSystem | None:
 
 def member_builders(members: Sequence[Project], lock: ShipwheelLock, platform: Platform) -> dict[Path, str]:
     """Return for the folder of each first-party project that compiles what names what it is compiled with."""
-    locked = locked_builder(lock, platform)
-    if locked is None:
+    builder = builder_name(lock, platform)
+    if builder is None:
         return {}
-    from shipwheel.base.debian.builder import builder_id
-
-    builder = builder_id(locked)
     systems = {member.root: system_of(member, lock) for member in members if compiles(member)}
     return {
         root: " ".join((builder, *unbuilt_ids(system, lock, builder), base_id(lock, platform)))
@@ -238,7 +245,7 @@ def open_builder(
 
     `title` at `place` is what has to be compiled; `others` are the files of its release that were not chosen.
     """
-    from shipwheel.sources.builder import Builder
+    from shipwheel.sources.builder import Builder, OwnPython
     from shipwheel.sources.requirements import make_requirement
 
     locked = locked_builder(lock, platform)
@@ -254,9 +261,6 @@ def open_builder(
         if not is_emulated(platform.architecture):
             raise _foreign(title, place, platform, here, others)
         workshop.progress.said(f"note: compiling for {platform} runs in this machine's emulator, and is slow")
-    target = Target(
-        python=locked.python, platform=platform, libc=plan_footing(lock.builder, platform).target.libc
-    )
 
     def unbuilt(system: BuildSystem) -> tuple[str, ...]:
         return unbuilt_ids(system, lock, builder.id)
@@ -264,7 +268,19 @@ def open_builder(
     def make(item: Selected, builder: Builder) -> BuiltWheel:
         return make_requirement(item, lock, builder, workshop)
 
-    builder = Builder(lock.builder, locked, target, workshop, unbuilt=unbuilt, make=make)
+    own = None
+    if own_python(lock, platform) is not None:
+        own = OwnPython(title=title, place=place, root=BaseMaker(lock.base, platform, workshop).root)
+    builder = Builder(
+        lock.builder,
+        locked,
+        builder_target(lock, platform),
+        workshop,
+        name=builder_name(lock, platform) or "",
+        own=own,
+        unbuilt=unbuilt,
+        make=make,
+    )
     return builder
 
 

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 from packaging.utils import NormalizedName
 
-from shipwheel.base.model import DebianPlatform
+from shipwheel.base.model import DebianPlatform, ImageBase
 from shipwheel.errors import LockError
 from shipwheel.lockfile import FILE, ShipwheelLock
 from shipwheel.locks.model import Selected
 from shipwheel.oci.model import Platform
 from shipwheel.plan.base import footing_key, plan_footing
 from shipwheel.plan.planner import PlannedBuild
+from shipwheel.target import Target
 from shipwheel.wheel.build import environment_id
 from shipwheel.wheel.keys import built_wheel_id
 from shipwheel.wheel.origin import is_unbuilt, source_id
@@ -63,14 +65,8 @@ def plan_builds(
         if not is_unbuilt(item.source):
             continue
         build, system = locked_build(item, lock)
-        locked = locked_builder(lock, platform) if build.native else None
-        builder: str | None = None
-        unbuilt: tuple[str, ...] = ()
-        if locked is not None:
-            from shipwheel.base.debian.builder import builder_id
-
-            builder = builder_id(locked)
-            unbuilt = unbuilt_ids(system, lock, builder)
+        builder = builder_name(lock, platform) if build.native else None
+        unbuilt = () if builder is None else unbuilt_ids(system, lock, builder)
         name = wheel_id(build, system, builder, unbuilt)
         if build.native:
             # Before it is in a layer, its libraries were found in this base.
@@ -97,6 +93,37 @@ def locked_builder(lock: ShipwheelLock, platform: Platform) -> DebianPlatform | 
     """Return the packages to compile with for `platform`, or None."""
     platforms = () if lock.builder is None else lock.builder.platforms
     return next((item for item in platforms if item.platform == str(platform)), None)
+
+
+def builder_name(lock: ShipwheelLock, platform: Platform) -> str | None:
+    """Return what names the root that compiles for `platform`, or None where there is none."""
+    locked = locked_builder(lock, platform)
+    if locked is None:
+        return None
+    from shipwheel.base.debian.builder import builder_id
+
+    name = builder_id(locked)
+    return name if own_python(lock, platform) is None else f"{name} with {base_id(lock, platform)}"
+
+
+def own_python(lock: ShipwheelLock, platform: Platform) -> str | None:
+    """Return the base's own interpreter where the builder runs that one: no Debian release has its version."""
+    locked = locked_builder(lock, platform)
+    if locked is None or not isinstance(lock.base, ImageBase):
+        return None
+    footing = plan_footing(lock.base, platform)
+    same = locked.python.split(".")[:2] == footing.target.python.split(".")[:2]
+    return None if same else footing.executable
+
+
+def builder_target(lock: ShipwheelLock, platform: Platform) -> Target:
+    """Return what runs in the builder: its C library, and its Python or the base's own."""
+    if lock.builder is None:
+        raise AssertionError("the builder is locked before something is compiled")
+    target = plan_footing(lock.builder, platform).target
+    if own_python(lock, platform) is None:
+        return target
+    return replace(target, python=plan_footing(lock.base, platform).target.python)
 
 
 def _unknown(what: str, place: str) -> LockError:

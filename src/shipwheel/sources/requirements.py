@@ -15,12 +15,11 @@ from shipwheel.errors import BuildError, TargetError
 from shipwheel.lockfile import ShipwheelLock
 from shipwheel.locks.model import Selected
 from shipwheel.oci.model import Platform
-from shipwheel.plan.base import plan_footing
 from shipwheel.plan.host import host_platform
 from shipwheel.sources.builder import Builder, name_requirement, pins_for
 from shipwheel.sources.ensure import find_libraries, title_of
 from shipwheel.sources.maker import Compiling, make_wheel
-from shipwheel.sources.names import locked_build
+from shipwheel.sources.names import builder_target, locked_build
 from shipwheel.wheel.origin import is_unbuilt, source_id
 from shipwheel.wheel.pins import BuildSystem
 from shipwheel.wheel.source import BuiltWheel
@@ -46,7 +45,7 @@ def note_unbuilt(
     waiting = [source_id(item.source) for item in needed_by]
     for item in lock.builder.platforms:
         platform = Platform.parse(item.platform)
-        target = plan_footing(lock.builder, platform).target
+        target = builder_target(lock, platform)
         for requirement in pins_for(system, target):
             try:
                 named = name_requirement(requirement, target, workshop)

@@ -16,6 +16,7 @@ def main() -> None:
     with open(path, encoding="utf-8") as file:  # noqa: PTH123 - no need of pathlib
         orders = json.load(file)
     os.umask(0o022)
+    del sys.path[0]  # this file's folder; Python 3.11 has -P for it
     # PEP 517, "In-tree build backends": these folders come first on sys.path.
     sys.path[:0] = [os.path.join(os.getcwd(), path) for path in orders["path"]]  # noqa: PTH118, PTH109
     module, _, attribute = orders["back_end"].partition(":")

@@ -7,13 +7,13 @@ from typing import cast
 import pytest
 
 from shipwheel.assemble.workshop import Workshop
-from shipwheel.base.model import DebianBase, DebianPlatform, ImageBase
+from shipwheel.base.model import DebianBase, DebianPlatform, ImageBase, ImagePlatform
 from shipwheel.errors import BuildError, TargetError
 from shipwheel.lockfile import ShipwheelLock
 from shipwheel.locks.model import LockedFile, Selected
 from shipwheel.oci.model import Platform
 from shipwheel.sources import requirements
-from shipwheel.sources.names import unbuilt_ids
+from shipwheel.sources.names import builder_name, builder_target, unbuilt_ids
 from shipwheel.sources.requirements import note_unbuilt
 from shipwheel.wheel.origin import source_id
 from shipwheel.wheel.pins import BuildPin, BuildSystem, SourceBuild
@@ -53,15 +53,28 @@ def workshop(*systems: BuildSystem) -> Workshop:
     return cast("Workshop", SimpleNamespace(fetcher=fetcher))
 
 
-def lock() -> ShipwheelLock:
+def lock(python: str = "3.13.1") -> ShipwheelLock:
+    """Return the lock of an image with `python` that is compiled for among packages of trixie."""
+    names = ("linux/amd64", "linux/arm64")
     platforms = [
         DebianPlatform(
-            platform=name, python="3.13.5", libc="glibc 2.41", executable="/usr/bin/python3", packages=()
+            platform=name, python="3.13.5", libc="glibc 2.41", executable="/usr/bin/python3.13", packages=()
         )
-        for name in ("linux/amd64", "linux/arm64")
+        for name in names
+    ]
+    images = [
+        ImagePlatform(
+            platform=name,
+            digest="sha256:0",
+            python=python,
+            libc="glibc 2.36",
+            executable="/usr/local/bin/python3",
+            layers=(),
+        )
+        for name in names
     ]
     builder = DebianBase(suite="trixie", recipe="r", archives=(), platforms=tuple(platforms))
-    base = ImageBase(kind="layout", reference="base", digest="sha256:0", platforms=())
+    base = ImageBase(kind="layout", reference="base", digest="sha256:0", platforms=tuple(images))
     return ShipwheelLock(base=base, builder=builder)
 
 
@@ -155,3 +168,16 @@ def test_a_circle_of_sources_is_named_from_its_first_to_its_last() -> None:
 
     assert caught.value.code == "build-cycle"
     assert "hen 1 needs egg 1 needs hen 1" in str(caught.value)
+
+
+def test_a_python_that_debian_has_not_is_the_images_own_and_part_of_the_builders_name() -> None:
+    platform = Platform.parse("linux/amd64")
+
+    same, other = lock("3.13.1"), lock("3.12.1")
+
+    assert (builder_target(same, platform).python, builder_target(other, platform).python) == (
+        "3.13.5",
+        "3.12.1",
+    )
+    assert {str(builder_target(item, platform).libc) for item in (same, other)} == {"glibc 2.41"}
+    assert builder_name(same, platform) != builder_name(other, platform)

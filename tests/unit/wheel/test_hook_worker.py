@@ -16,7 +16,7 @@ def call(tmp_path: Path, back_end: str, code: str, hook: str, *arguments: str) -
     (tmp_path / "inside" / "made.py").write_text(code)
     orders = {"back_end": back_end, "path": ["inside"], "hook": hook, "arguments": arguments}
     (tmp_path / "orders").write_text(json.dumps(orders))
-    command = [sys.executable, "-P", WORKER, str(tmp_path / "orders")]
+    command = [sys.executable, WORKER, str(tmp_path / "orders")]
     subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
     return json.loads((tmp_path / "orders.answer").read_text())
 
