@@ -10,16 +10,16 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from shipwheel.assemble.workshop import Workshop
-from shipwheel.engine.detect import find_runner
-from shipwheel.engine.probe import probe
-from shipwheel.engine.spec import Runner
 from shipwheel.errors import BuildError, HostError, ImageError, Problem, ShipwheelError
 from shipwheel.oci.model import Image
 from shipwheel.plan.host import host_platform
 from shipwheel.plan.model import BuildPlan
+
+if TYPE_CHECKING:
+    from shipwheel.engine.spec import Runner
 
 # Part of what a proof is kept under: counts up when more is tried.
 _RECIPE: Final = "slim-proof/1"
@@ -132,6 +132,9 @@ class _Attempt:
         self._runner = _find_runner(workshop)
 
     def __call__(self, image: Image, packages: Sequence[str]) -> Faults:
+        # Most builds find their proof, and run nothing.
+        from shipwheel.engine.probe import probe
+
         task = json.dumps({"packages": list(packages), "seconds": _SECONDS})
         argv = ["python", "-c", _WORKER.read_text(encoding="utf-8"), task]
         try:
@@ -153,6 +156,8 @@ class _Attempt:
 
 
 def _find_runner(workshop: Workshop) -> Runner:
+    from shipwheel.engine.detect import find_runner
+
     reasons = []
     for name in _RUNNERS:
         try:
