@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from helpers.command import copy_example, shipwheel
-from shipwheel.verify import composefile, dockerfile, linters, rebuild, sameness, scanners
+from shipwheel.verify import dockerfile, linters, rebuild, sameness, scanners
+from shipwheel.verify.composefile import check as composefile
 
 # What only a budget, a Dockerfile, a compose file, a health check, a second build or a scanner makes checkable.
 UNCHECKED = {
