@@ -60,10 +60,15 @@ class Workshop:
     @cached_property
     def indexes(self) -> Indexes:
         """The package indexes that pip, uv and the project configure."""
+        from shipwheel.locks.find import find_requirements
         from shipwheel.wheel.indexes import read_indexes
 
         return read_indexes(
-            environ=self.environ, home=self.home, root=self.project.root, project=self.project.data
+            environ=self.environ,
+            home=self.home,
+            root=self.project.root,
+            project=self.project.data,
+            requirements=find_requirements(self.project.root, self.project.settings.lock),
         )
 
     @cached_property

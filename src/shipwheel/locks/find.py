@@ -62,6 +62,15 @@ def find_lock(root: Path, settings_lock: str | None = None) -> tuple[LockKind, P
     return found[0]
 
 
+def find_requirements(root: Path, settings_lock: str | None = None) -> Path | None:
+    """Return the lock of the project where it is a requirements.txt, else None; what is wrong is told elsewhere."""
+    try:
+        kind, path = find_lock(root, settings_lock)
+    except LockError:
+        return None
+    return path if kind == "requirements" else None
+
+
 def lock_kind(path: Path) -> LockKind:
     """Return what kind of lock the file name `path` says; raises LockError `unknown-lock`."""
     for name, kind in _FIXED:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit, urlunsplit
 
+from shipwheel.errors import NetworkError
 from shipwheel.net.address import Origin, basic_credentials, origin
 
 _KEYRING_SECONDS: Final = 30.0
@@ -26,14 +27,18 @@ _KEYRING_SECONDS: Final = 30.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Login:
-    """A user and a password; neither shows the password nor itself in a repr or a log."""
+    """A user and a password; neither shows the password nor itself in a repr or a log.
+
+    With `bearer` the password is a token that stands alone.
+    """
 
     user: str
     password: str = field(repr=False)
+    bearer: bool = False
 
     def header(self) -> str:
-        """Return the value of an `Authorization` header (RFC 7617, UTF-8)."""
-        return basic_credentials(self.user, self.password)
+        """Return the value of an `Authorization` header (RFC 7617, UTF-8; RFC 6750)."""
+        return f"Bearer {self.password}" if self.bearer else basic_credentials(self.user, self.password)
 
 
 def split_login(url: str) -> tuple[str, Login | None]:
@@ -77,6 +82,7 @@ class Credentials:
         self._netrc = self._read_netrc()
         self._poetry = self._read_poetry()
         self._pdm = self._read_pdm()
+        self._uv = self._read_uv()
         self._asked: dict[tuple[Origin, str | None], Login | None] = {}
         self._lock = threading.Lock()
 
@@ -85,7 +91,7 @@ class Credentials:
 
         In this order: in `url` itself; of the known address on the same origin that shares the longest
         path with it, by its URL, then by its name in uv's and Poetry's variables, Poetry's auth.toml
-        and PDM's configuration; netrc.
+        and PDM's configuration; netrc; what `uv auth login` stored.
         """
         bare, own = split_login(url)
         if own is not None and own.password:
@@ -101,6 +107,9 @@ class Credentials:
         by_host = self._netrc.get(place.host)
         if by_host is not None and (place.scheme == "https" or known is not None):
             return by_host
+        user = next((one.user for one in (own, known.login if known else None) if one), None)
+        if (stored := self._stored(bare, user)) is not None:
+            return stored
         # A user without a password is a token, and is sent as one.
         return own or (known.login if known is not None else None)
 
@@ -133,6 +142,22 @@ class Credentials:
         path = urlsplit(via if via is not None and origin(via) == place else bare).path
         same = [known for known in self._known if origin(known.url) == place]
         return max(same, key=lambda known: _shared(urlsplit(known.url).path, path), default=None)
+
+    def _stored(self, bare: str, user: str | None) -> Login | None:
+        """Return uv's login for the longest path that leads to `bare`; None where two users are as near."""
+        place, path = origin(bare), urlsplit(bare).path
+        best: list[Login] = []
+        length = -1
+        for service, login in self._uv:
+            prefix = urlsplit(service).path.rstrip("/")
+            inside = path == prefix or path.startswith(f"{prefix}/")
+            if origin(service) != place or not inside or (user is not None and login.user != user):
+                continue
+            if len(prefix) > length:
+                best, length = [login], len(prefix)
+            elif len(prefix) == length:
+                best.append(login)
+        return best[0] if len(best) == 1 else None
 
     def _named(self, known: Known) -> Login | None:
         if known.name is None:
@@ -220,6 +245,27 @@ class Credentials:
         named = self._environ.get("PDM_CONFIG_FILE")
         path = Path(named) if named else self._config_home() / "pdm" / "config.toml"
         return _logins(self._read_toml(path).get("pypi"))
+
+    def _read_uv(self) -> list[tuple[str, Login]]:
+        """Read what `uv auth login` stored (uv, "The uv credentials store"); addresses that are none are left out."""
+        data = Path(self._environ.get("XDG_DATA_HOME") or self._home / ".local" / "share")
+        folder = self._environ.get("UV_CREDENTIALS_DIR") or data / "uv" / "credentials"
+        entries = self._read_toml(Path(folder) / "credentials.toml").get("credential")
+        found = []
+        for entry in entries if isinstance(entries, list) else []:
+            service = entry.get("service") if isinstance(entry, dict) else None
+            if not isinstance(service, str):
+                continue
+            service = service if "://" in service else f"https://{service}"
+            bearer = entry.get("scheme") == "bearer"
+            user, secret = entry.get("username") or "", entry.get("token" if bearer else "password") or ""
+            try:
+                origin(service)
+            except (NetworkError, ValueError):
+                self.problems.append("uv's credentials name an address that is none")
+                continue
+            found.append((service, Login(user=str(user), password=str(secret), bearer=bearer)))
+        return found
 
     def _config_home(self) -> Path:
         named = self._environ.get("XDG_CONFIG_HOME")

@@ -12,7 +12,7 @@ import os
 import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, Literal
 from urllib.parse import urlsplit
@@ -120,38 +120,55 @@ def read_indexes(
     project: Mapping[str, Any] | None = None,
     prefix: Path | None = None,
     etc: Path = Path("/etc"),
+    requirements: Path | None = None,
 ) -> Indexes:
     """Read what the machine and the project at `root` (its `pyproject.toml` as `project`) configure.
 
     A tool's variables beat its files, and uv's settings are asked before pip's, then PDM's and
     Poetry's mirror. `prefix` is the virtual environment whose pip.conf counts; a variable's relative
-    path is relative to `root`. Raises HostError `bad-index-config` with every file that cannot be
+    path is relative to `root`. `requirements` is the lock where it is a requirements.txt: the options in
+    it count more than pip's settings. Raises HostError `bad-index-config` with every file that cannot be
     read, or for an address that cannot be asked.
     """
+    from shipwheel.wheel.project_indexes import pipfile_sources, project_sources, read_options
+
     reader = _Reader(environ=environ, home=home, root=root, etc=etc)
     uv, pip = reader.uv(), reader.pip(prefix)
-    places = [*uv.places, *pip.places, *reader.pdm(), *reader.poetry_mirror()]
+    stored = reader.pdm_config()
+    file = read_options(requirements, environ=environ, home=home) if requirements else Found()
+    own = [
+        (role, index)
+        for role, index in [
+            *file.places,
+            *project_sources(project or {}, root, environ, stored),
+            *pipfile_sources(root, environ),
+        ]
+        # For the default index itself the machine may name a mirror.
+        if role != "default" or not same_index(index.url, default_url())
+    ]
+    machine = [*uv.places, *pip.places, *reader.pdm(stored), *reader.poetry_mirror()]
     if reader.problems:
         raise HostError.of(reader.problems)
+    if any(role == "default" for role, _ in own):
+        # What the project names as the default index stands for the machine's.
+        machine = [(role, index) for role, index in machine if role != "default"]
+    places = [*own, *machine]
     return Indexes(
         mirrors=_distinct(index for role, index in places if role == "default"),
         extra=_distinct(index for role, index in places if role == "extra"),
-        named=_distinct(
-            [
-                *_project_sources(project or {}, root, environ),
-                *(index for role, index in places if role == "named"),
-            ]
-        ),
-        no_index=uv.no_index or pip.no_index,
+        named=_distinct(index for role, index in places if role == "named"),
+        no_index=uv.no_index or pip.no_index or file.no_index,
     )
 
 
-_Role = Literal["default", "extra", "named"]
+Role = Literal["default", "extra", "named"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Found:
-    places: Sequence[tuple[_Role, Index]] = ()
+class Found:
+    """What one tool's settings say: places with their role, and whether indexes may be asked at all."""
+
+    places: Sequence[tuple[Role, Index]] = ()
     no_index: bool = False
 
 
@@ -162,7 +179,7 @@ class _Reader:
         self._environ, self._home, self._root, self._etc = environ, home, root, etc
         self.problems: list[Problem] = []
 
-    def pip(self, prefix: Path | None) -> _Found:
+    def pip(self, prefix: Path | None) -> Found:
         """Read pip's settings (pip user guide, "Configuration"): global, user, site, PIP_CONFIG_FILE, variables."""
         merged: dict[tuple[str, str], tuple[str, str]] = {}
         for path in self._pip_files(prefix):
@@ -175,21 +192,21 @@ class _Reader:
             # pip: an empty variable is no setting.
             if variable.startswith("PIP_") and value:
                 settings[variable[4:].lower().replace("_", "-")] = (value, variable)
-        places: list[tuple[_Role, Index]] = []
-        roles: dict[str, _Role] = {"index-url": "default", "extra-index-url": "extra"}
+        places: list[tuple[Role, Index]] = []
+        roles: dict[str, Role] = {"index-url": "default", "extra-index-url": "extra"}
         for key, role in roles.items():
             text, where = settings.get(key, ("", ""))
             places += [(role, self._simple(word, where)) for word in text.split()]
         text, where = settings.get("find-links", ("", ""))
         places += [("extra", self._links(word, where, self._root)) for word in text.split()]
         no_index = settings.get("no-index", ("", ""))[0].lower() in ("1", "true", "yes", "on", "y", "t")
-        return _Found(places=places, no_index=no_index)
+        return Found(places=places, no_index=no_index)
 
-    def uv(self) -> _Found:
+    def uv(self) -> Found:
         """Read uv's settings (uv reference, "Settings"): variables, the project's uv.toml, the user's, the system's."""
-        places: list[tuple[_Role, Index]] = []
+        places: list[tuple[Role, Index]] = []
         environ = self._environ
-        roles: dict[str, _Role] = {
+        roles: dict[str, Role] = {
             "UV_DEFAULT_INDEX": "default",
             "UV_INDEX_URL": "default",
             "UV_INDEX": "extra",
@@ -204,28 +221,43 @@ class _Reader:
             data = self._toml(path)
             places += self._uv_table(data, str(path), path.parent)
             no_index = no_index or data.get("no-index") is True
-        return _Found(places=places, no_index=no_index)
+        return Found(places=places, no_index=no_index)
 
-    def pdm(self) -> list[tuple[_Role, Index]]:
-        """Read PDM's default index and its credentials (PDM reference, `pypi.*`)."""
-        environ = self._environ
-        named = environ.get("PDM_CONFIG_FILE")
+    def pdm_config(self) -> Mapping[str, Any]:
+        """Read `[pypi]` of PDM's settings: the user's, then the project's pdm.toml (PDM, "Configure the project")."""
+        named = self._environ.get("PDM_CONFIG_FILE")
         path = Path(named) if named else self._config_home() / "pdm" / "config.toml"
-        table = _table(self._toml(path), "pypi")
-        url, where = environ.get("PDM_PYPI_URL", ""), "PDM_PYPI_URL"
-        if not url:
-            url, where = str(table.get("url", "")), f"{path} [pypi] url"
-        if not url:
-            return []
-        index = self._simple(url, where)
-        user = environ.get("PDM_PYPI_USERNAME") or table.get("username")
-        password = environ.get("PDM_PYPI_PASSWORD") or table.get("password")
-        if user and index.login is None:
-            login = Login(user=str(user), password=str(password or ""))
-            index = Index(url=index.url, configured=index.configured, login=login)
-        return [("default", index)]
+        merged: dict[str, Any] = {}
+        for file in (path, self._root / "pdm.toml", self._root / ".pdm.toml"):
+            for key, value in table_of(self._toml(file), "pypi").items():
+                before = merged.get(key)
+                if isinstance(value, dict) and isinstance(before, dict):
+                    value = {**before, **value}  # noqa: PLW2901
+                merged[key] = value
+        return merged
 
-    def poetry_mirror(self) -> list[tuple[_Role, Index]]:
+    def pdm(self, stored: Mapping[str, Any]) -> list[tuple[Role, Index]]:
+        """Return PDM's default index and the stored ones, with their logins (PDM reference, `pypi.*`)."""
+        environ = self._environ
+        places: list[tuple[Role, Index]] = []
+        url = environ.get("PDM_PYPI_URL", "") or str(stored.get("url", ""))
+        if url:
+            index = self._simple(url, "PDM's pypi.url")
+            user = environ.get("PDM_PYPI_USERNAME") or stored.get("username")
+            password = environ.get("PDM_PYPI_PASSWORD") or stored.get("password")
+            if user and index.login is None:
+                index = replace(index, login=Login(user=str(user), password=str(password or "")))
+            places.append(("default", index))
+        ignored = environ.get("PDM_IGNORE_STORED_INDEX", str(stored.get("ignore_stored_index", "")))
+        if ignored.lower() in ("1", "true", "yes", "on"):
+            return places
+        for name, table in sorted(stored.items()):
+            if isinstance(table, dict) and isinstance(table.get("url"), str):
+                entry = {**table, "name": name}
+                places += [("extra", pdm_source(entry, expand(table["url"], environ), self._root, environ))]
+        return places
+
+    def poetry_mirror(self) -> list[tuple[Role, Index]]:
         """Read the variable of Poetry's mirror plugin."""
         url = self._environ.get("POETRY_PYPI_MIRROR_URL")
         return [("default", self._simple(url, "POETRY_PYPI_MIRROR_URL"))] if url else []
@@ -279,10 +311,10 @@ class _Reader:
                 yield Path(folder_name) / "uv" / "uv.toml"
         yield self._etc / "uv" / "uv.toml"
 
-    def _uv_table(self, data: Mapping[str, Any], place: str, folder: Path) -> Iterator[tuple[_Role, Index]]:
-        for entry in _tables(data.get("index")):
+    def _uv_table(self, data: Mapping[str, Any], place: str, folder: Path) -> Iterator[tuple[Role, Index]]:
+        for entry in tables_of(data.get("index")):
             if url := str(entry.get("url", "")):
-                role: _Role = "extra"
+                role: Role = "extra"
                 if entry.get("default") is True or entry.get("explicit") is True:
                     # uv: an explicit index serves only the packages that are pinned to it.
                     role = "default" if entry.get("default") is True else "named"
@@ -294,9 +326,9 @@ class _Reader:
                     yield role, self._simple(url, where, name=name)
         if isinstance(old := data.get("index-url"), str):
             yield "default", self._simple(old, f"{place} index-url")
-        for url in _strings(data.get("extra-index-url")):
+        for url in strings_of(data.get("extra-index-url")):
             yield "extra", self._simple(url, f"{place} extra-index-url")
-        for url in _strings(data.get("find-links")):
+        for url in strings_of(data.get("find-links")):
             yield "extra", self._links(url, f"{place} find-links", folder)
 
     def _named(self, word: str, where: str) -> Index:
@@ -352,37 +384,20 @@ def find_links(text: str, where: str, *, folder: Path, home: Path, name: str | N
     return Index(url=path.resolve().as_uri(), kind="find-links", name=name, configured=where)
 
 
-def _project_sources(data: Mapping[str, Any], root: Path, environ: Mapping[str, str]) -> Iterator[Index]:
-    """Yield the sources that `pyproject.toml` names, with `${VARIABLES}` in PDM's put in."""
-    tool = data.get("tool")
-    tool = tool if isinstance(tool, dict) else {}
-    for entry in _tables(_table(tool, "poetry").get("source")):
-        if isinstance(url := entry.get("url"), str):
-            yield simple_index(url, "[[tool.poetry.source]]", folder=root, name=_name(entry))
-    for entry in _tables(_table(tool, "uv").get("index")):
-        if isinstance(url := entry.get("url"), str):
-            if entry.get("format") == "flat":
-                yield find_links(url, "[[tool.uv.index]]", folder=root, home=root, name=_name(entry))
-            else:
-                yield simple_index(url, "[[tool.uv.index]]", folder=root, name=_name(entry))
-    for entry in _tables(_table(tool, "pdm").get("source")):
-        if isinstance(url := entry.get("url"), str):
-            yield _pdm_source(entry, _expand(url, environ), root, environ)
-
-
-def _pdm_source(entry: Mapping[str, Any], url: str, root: Path, environ: Mapping[str, str]) -> Index:
-    where, name = "[[tool.pdm.source]]", _name(entry)
+def pdm_source(entry: Mapping[str, Any], url: str, root: Path, environ: Mapping[str, str]) -> Index:
+    """Return PDM's source `entry` at `url`, with its user and password where they stand beside it."""
+    where, name = "[[tool.pdm.source]]", name_of(entry)
     if entry.get("type") == "find_links":
         return find_links(url, where, folder=root, home=root, name=name)
     index = simple_index(url, where, folder=root, name=name)
     if isinstance(user := entry.get("username"), str):
-        password = _expand(str(entry.get("password", "")), environ)
-        login = Login(user=_expand(user, environ), password=password)
+        password = expand(str(entry.get("password", "")), environ)
+        login = Login(user=expand(user, environ), password=password)
         return Index(url=index.url, name=name, configured=where, login=login)
     return index
 
 
-def _expand(text: str, environ: Mapping[str, str]) -> str:
+def expand(text: str, environ: Mapping[str, str]) -> str:
     """Put `${NAME}` in; what is not set stays as it stands."""
     return re.sub(r"\$\{(\w+)\}", lambda match: environ.get(match[1], match[0]), text)
 
@@ -427,19 +442,23 @@ def _is_url(text: str, where: str) -> bool:
     return True
 
 
-def _name(entry: Mapping[str, Any]) -> str | None:
+def name_of(entry: Mapping[str, Any]) -> str | None:
+    """Return the name of a source, or None."""
     name = entry.get("name")
     return name if isinstance(name, str) else None
 
 
-def _table(data: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+def table_of(data: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    """Return the table at `key`, empty where there is none."""
     value = data.get(key)
     return value if isinstance(value, dict) else {}
 
 
-def _tables(value: object) -> list[Mapping[str, Any]]:
+def tables_of(value: object) -> list[Mapping[str, Any]]:
+    """Return the tables in a list, empty for anything else."""
     return [entry for entry in value if isinstance(entry, dict)] if isinstance(value, list) else []
 
 
-def _strings(value: object) -> list[str]:
+def strings_of(value: object) -> list[str]:
+    """Return the texts in a list, empty for anything else."""
     return [entry for entry in value if isinstance(entry, str)] if isinstance(value, list) else []

@@ -106,6 +106,62 @@ def test_pdms_configuration(tmp_path: Path) -> None:
     assert found(credentials(tmp_path, Known(url=INNER.url, name="inner"))) == ("me", "pw")
 
 
+UV_STORE = """
+[[credential]]
+service = "https://index.example/inner"
+username = "near"
+scheme = "basic"
+password = "one"
+[[credential]]
+service = "https://index.example/"
+username = "far"
+scheme = "basic"
+password = "two"
+[[credential]]
+service = "https://other.example/"
+username = "a"
+scheme = "basic"
+password = "x"
+[[credential]]
+service = "https://other.example/"
+username = "b"
+scheme = "basic"
+password = "y"
+[[credential]]
+service = "https://token.example/"
+scheme = "bearer"
+token = "t0ken"
+"""
+
+
+def test_what_uv_stored_is_for_the_longest_path_of_one_host(tmp_path: Path) -> None:
+    path = tmp_path / ".local/share/uv/credentials/credentials.toml"
+    path.parent.mkdir(parents=True)
+    path.write_text(UV_STORE)
+    these = credentials(tmp_path, INNER)
+    assert found(these) == ("near", "one")
+    assert found(these, "https://index.example/innermost/") == ("far", "two")
+    assert found(these, "https://far@index.example/inner/simple/") == ("far", "two")
+    assert found(these, "http://index.example/inner/simple/") is None
+    assert found(these, "https://index.example:8443/inner/") is None
+    # Which of two users is meant, only the address can say.
+    assert found(these, "https://other.example/simple/") is None
+    assert found(these, "https://b@other.example/simple/") == ("b", "y")
+    token = these.login_for("https://token.example/simple/")
+    assert token is not None
+    assert token.header() == "Bearer t0ken"
+    assert "t0ken" not in repr(token)
+
+
+def test_uvs_store_can_lie_elsewhere_and_may_be_broken(tmp_path: Path) -> None:
+    (tmp_path / "credentials.toml").write_text(UV_STORE)
+    assert found(credentials(tmp_path, INNER, UV_CREDENTIALS_DIR=str(tmp_path))) == ("near", "one")
+    (tmp_path / "credentials.toml").write_text("secret = [")
+    these = credentials(tmp_path, INNER, UV_CREDENTIALS_DIR=str(tmp_path))
+    assert found(these) is None
+    assert these.problems == [f"{tmp_path}/credentials.toml cannot be read: TOMLDecodeError"]
+
+
 def test_an_upload_token_is_no_login(tmp_path: Path) -> None:
     these = credentials(tmp_path, INNER, POETRY_PYPI_TOKEN_MY_INNER_INDEX="pypi-token")
     assert found(these) is None

@@ -181,6 +181,111 @@ def test_pdms_default_index_with_its_user(machine: Machine) -> None:
     assert urls(found.mirrors) == ["https://variable.example/simple/"]
 
 
+def test_pdms_stored_indexes_and_the_logins_in_its_files(machine: Machine) -> None:
+    machine.write(
+        machine.home / ".config/pdm/config.toml",
+        """
+        [pypi]
+        url = "https://home.example/simple"
+        [pypi.stored]
+        url = "https://stored.example/simple"
+        username = "${WHO}"
+        password = "home"
+        [pypi.private]
+        username = "me"
+        password = "secret"
+        """,
+    )
+    machine.write(machine.root / "pdm.toml", '[pypi]\nurl = "https://project.example/simple"\n')
+    machine.write(machine.root / ".pdm.toml", '[pypi.stored]\npassword = "project"\n')
+    sources = """
+        [[tool.pdm.source]]
+        name = "private"
+        url = "https://private.example/simple"
+        """
+    found = machine.read(sources, WHO="anna")
+    assert urls(found.mirrors) == ["https://project.example/simple/"]
+    # pdm.lock does not say which source a package is of: all of them are asked.
+    assert urls(found.extra) == ["https://private.example/simple/", "https://stored.example/simple/"]
+    assert [index.login and (index.login.user, index.login.password) for index in found.extra] == [
+        ("me", "secret"),
+        ("anna", "project"),
+    ]
+    ignoring = machine.read(sources, PDM_IGNORE_STORED_INDEX="1")
+    assert urls(ignoring.extra) == ["https://private.example/simple/"]
+
+
+def test_pdms_source_named_pypi_stands_for_the_machines_default(machine: Machine) -> None:
+    source = '[[tool.pdm.source]]\nname = "pypi"\nurl = "https://project.example/simple"\n'
+    found = machine.read(source, PIP_INDEX_URL="https://machine.example/simple")
+    assert urls(found.mirrors) == ["https://project.example/simple/"]
+    source = source.replace("https://project.example/simple", default_url())
+    found = machine.read(source, PIP_INDEX_URL="https://machine.example/simple")
+    assert urls(found.mirrors) == ["https://machine.example/simple/"]
+
+
+def test_uvs_older_settings_bring_their_logins(machine: Machine) -> None:
+    found = machine.read(
+        """
+        [tool.uv]
+        index-url = "https://me:secret@one.example/simple"
+        extra-index-url = ["https://two.example/simple"]
+        find-links = ["links"]
+        """
+    )
+    assert urls(found.named) == [
+        "https://one.example/simple/",
+        "https://two.example/simple/",
+        (machine.root / "links").as_uri(),
+    ]
+    (place,) = found.places("https://one.example/simple")
+    assert place.login is not None
+    assert place.login.user == "me"
+
+
+def test_a_pipfiles_first_source_is_the_default(machine: Machine) -> None:
+    machine.write(
+        machine.root / "Pipfile",
+        '[[source]]\nname = "a"\nurl = "https://$WHO:${PW}@a.example/simple"\n'
+        '[[source]]\nname = "b"\nurl = "https://b.example/simple"\n'.replace("$WHO", "${WHO}"),
+    )
+    assert urls(machine.read().mirrors) == []
+    machine.write(machine.root / "Pipfile.lock", "{}")
+    found = machine.read(WHO="me", PW="p%40ss")
+    assert urls(found.mirrors) == ["https://a.example/simple/"]
+    assert urls(found.named) == ["https://b.example/simple/"]
+    assert found.mirrors[0].login is not None
+    assert found.mirrors[0].login.password == "p@ss"
+
+
+def test_what_a_requirements_file_says_counts_more_than_pips_settings(machine: Machine) -> None:
+    path = machine.write(
+        machine.root / "locks/requirements.txt",
+        "-i https://${WHO}:${PW}@file.example/simple  # the default\n"
+        "--extra-index-url \\\n  https://extra.example/simple\n-flinks\n-r other.txt\n",
+    )
+    machine.write(
+        path.with_name("other.txt"), "--find-links=https://page.example/links\n-r requirements.txt\n"
+    )
+    environ = {"PIP_INDEX_URL": "https://machine.example/simple", "WHO": "me", "PW": "secret"}
+    found = read_indexes(
+        environ=environ, home=machine.home, root=machine.root, etc=machine.etc, requirements=path
+    )
+    assert urls(found.mirrors) == ["https://file.example/simple/"]
+    assert found.mirrors[0].login is not None
+    assert found.mirrors[0].login.user == "me"
+    assert urls(found.extra) == [
+        "https://extra.example/simple/",
+        (path.parent / "links").as_uri(),
+        "https://page.example/links",
+    ]
+    assert not found.no_index
+    path.write_text("--no-index\n")
+    assert read_indexes(
+        environ=environ, home=machine.home, root=machine.root, etc=machine.etc, requirements=path
+    ).no_index
+
+
 def test_poetrys_mirror_plugin(machine: Machine) -> None:
     found = machine.read(POETRY_PYPI_MIRROR_URL="https://mirror.example/simple")
     assert urls(found.mirrors) == ["https://mirror.example/simple/"]
@@ -201,6 +306,7 @@ def test_a_projects_sources_serve_only_what_is_locked_to_them(machine: Machine) 
         [[tool.pdm.source]]
         name = "pdm-one"
         url = "https://${PDM_USER}:${PDM_PW}@pdm.example/simple"
+        include_packages = ["own-*"]
         """,
         PDM_USER="me",
         PDM_PW="p%40ss",
