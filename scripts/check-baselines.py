@@ -30,7 +30,7 @@ from helpers.docker import DockerEngine, docker_engine  # noqa: E402
 from helpers.registry import docker_registry  # noqa: E402
 from helpers.stand_in import python_slim  # noqa: E402
 from shipwheel.cache import Cache  # noqa: E402
-from shipwheel.cli.check import ImageMachine  # noqa: E402
+from shipwheel.cli.checking import ImageMachine  # noqa: E402
 from shipwheel.engine.detect import find_runner  # noqa: E402
 from shipwheel.images import Opener, open_image  # noqa: E402
 from shipwheel.net import Http  # noqa: E402

@@ -10,7 +10,8 @@ import pytest
 from functional.verify.test_start import FILES, GOOD, with_health_check
 from helpers.python_image import SITE, python_image
 from shipwheel.cache import Cache
-from shipwheel.cli.check import ImageMachine, render
+from shipwheel.cli.check import render
+from shipwheel.cli.checking import ImageMachine
 from shipwheel.engine.detect import find_runner
 from shipwheel.engine.spec import Runner
 from shipwheel.oci.model import Image

@@ -13,7 +13,7 @@ import pytest
 from helpers.python_image import python_image, shell_layer
 from helpers.tools import require_tool
 from shipwheel.cache import Cache
-from shipwheel.cli.check import ImageMachine
+from shipwheel.cli.checking import ImageMachine
 from shipwheel.engine.detect import find_runner
 from shipwheel.engine.spec import Runner
 from shipwheel.oci.model import CONFIG, BytesBlob, Descriptor, Image
