@@ -194,7 +194,7 @@ def test_on_a_terminal_the_engine_draws_and_its_failing_step_is_named_too(tmp_pa
 
 
 def test_what_goes_on_after_the_engine_on_its_terminal_is_not_waited_for(tmp_path: Path) -> None:
-    wait = f"while [ ! -e {tmp_path}/go ]; do /bin/sleep 0.1; done"
+    wait = f"while [ -d {tmp_path} ] && [ ! -e {tmp_path}/go ]; do /bin/sleep 0.1; done"
     script = f"import subprocess\nsubprocess.Popen(['/bin/sh', '-c', '{wait}'])\nprint('done')"
     environ = program(tmp_path, "docker", script)
     ours, theirs = os.openpty()
