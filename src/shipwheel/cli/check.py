@@ -234,7 +234,10 @@ def _compose(options: argparse.Namespace, project: Project | None) -> Path | Non
         return None
     from shipwheel.verify.composefile.check import find_compose
 
-    return find_compose(project.root)
+    found = find_compose(project.root)
+    # As people name it from where they are: reports show it, and code hosts look for it there.
+    here = Path.cwd()
+    return found.relative_to(here) if found is not None and found.is_relative_to(here) else found
 
 
 @contextmanager

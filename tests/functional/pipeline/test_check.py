@@ -151,6 +151,17 @@ def test_a_project_that_builds_otherwise_each_time_is_found_out(bench: Bench) ->
     assert "the same 99 lines in another order" in done.stdout
 
 
+def test_the_projects_compose_file_is_found_and_named_as_seen_from_here(bench: Bench) -> None:
+    project = bench.project()
+    (project / "compose.yaml").write_text("services:\n  app:\n    build: .\n    privileged: true\n")
+    words = ("--only", "compose-privileged", "--format", "sarif", "--quiet")
+    done = bench.run("check", ".", *words, folder=project)
+    assert done.returncode == 1, done.stderr
+    (result,) = json.loads(done.stdout)["runs"][0]["results"]
+    place = result["locations"][0]["physicalLocation"]
+    assert place == {"artifactLocation": {"uri": "compose.yaml"}, "region": {"startLine": 4}}
+
+
 def test_syft_finds_what_the_lock_has_and_nothing_else(bench: Bench) -> None:
     syft = Path(sys.executable).with_name("syft")
     if not syft.exists():
