@@ -1,7 +1,8 @@
 """Measure the rendered Dockerfiles against a hand-written one for Poetry and a hand-tuned one for uv.
 
-Same engine, same base, same locked versions, one run. Prints a table: seconds of `docker build` for a cold
-build, no change, an edited line, a new version, one upgraded dependency; and the image's size.
+Same engine, same base, same locked versions, one run, in turns. Prints a table: seconds of `docker build` for a cold
+build (also in processor seconds, which other work on the machine changes less), no change, an edited line, a new
+version, one upgraded dependency; and the image's size.
 
     make bench-dockerfile          (python benchmarks/dockerfile.py [--repeat 3] [--write docs/...])
 
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import re
 import shutil
@@ -40,7 +42,9 @@ BIN = Path(sys.executable).parent
 BUNDLE = Path(os.environ.get("SSL_CERT_FILE", "/etc/ssl/certs/ca-certificates.crt"))
 # A small package that another one brings along: nothing but the lock names it.
 UPGRADED, OLDER = "tzdata", "2025.2"
-KINDS = ("cold", "no change", "edit a line", "new version", "one dependency")
+KINDS = ("cold", "cold, processor", "no change", "edit a line", "new version", "one dependency")
+# Where Docker counts what its containers use, by the kernel's cgroup version: nanoseconds, or a file of them.
+CGROUPS = (Path("/sys/fs/cgroup/cpuacct/docker/cpuacct.usage"), Path("/sys/fs/cgroup/docker/cpu.stat"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +75,13 @@ def main() -> int:
         with docker_registry(registry) as address:
             base = make_base(engine, address, folder)
             variants = make_variants(folder, base)
-            table = render([(variant, measure(engine, variant, options.repeat)) for variant in variants])
+            cold = measure_cold(engine, variants, options.repeat)
+            table = render(
+                [
+                    (variant, {**cold[variant.name], **measure(engine, variant, options.repeat)})
+                    for variant in variants
+                ]
+            )
     print(table)
     if options.write is not None:
         options.write.write_text(table, "utf-8")
@@ -188,6 +198,22 @@ def downgrade(project: Path) -> None:
     lock.write_text("".join(blocks))
 
 
+def measure_cold(engine: DockerEngine, variants: list[Variant], repeat: int) -> dict[str, dict[str, float]]:
+    """Return median seconds and processor seconds of builds from nothing: the variants take turns."""
+    found: dict[str, list[tuple[float, float]]] = {variant.name: [] for variant in variants}
+    for _ in range(repeat):
+        for variant in variants:
+            engine.docker("builder", "prune", "--force", "--filter", "type=exec.cachemount")
+            used = processor_seconds()
+            seconds = build(engine, variant, "--no-cache")
+            found[variant.name].append((seconds, processor_seconds() - used))
+            print(f"{variant.name}: cold {found[variant.name][-1]}", file=sys.stderr, flush=True)
+    return {
+        name: dict(zip(KINDS[:2], map(statistics.median, zip(*pairs, strict=True)), strict=True))
+        for name, pairs in found.items()
+    }
+
+
 def measure(engine: DockerEngine, variant: Variant, repeat: int) -> dict[str, float]:
     """Return median seconds for each kind of change, and the image's size in MB."""
     project = variant.project
@@ -210,41 +236,54 @@ def measure(engine: DockerEngine, variant: Variant, repeat: int) -> dict[str, fl
             downgrade(project)
 
     plans: tuple[tuple[str, int, Callable[[int], None]], ...] = (
-        ("cold", 1, lambda _: None),
         ("no change", repeat, lambda _: None),
         ("edit a line", repeat, edit),
         ("new version", repeat, bump),
         ("one dependency", 1, upgrade),
     )
     found = {}
+    build(engine, variant)  # the other variants have had their turns since
     for kind, times, change in plans:
         seconds = []
         for number in range(times):
             change(number)
-            if kind == "cold":
-                engine.docker("builder", "prune", "--force", "--filter", "type=exec.cachemount")
-            words = ["--no-cache"] if kind == "cold" else []
-            command = [
-                engine.client,
-                "build",
-                "--quiet",
-                "--network=host",
-                "--tag",
-                "bench",
-                *words,
-                *variant.arguments,
-                str(project),
-            ]
-            begun = time.perf_counter()
-            done = subprocess.run(command, env=engine.environ, capture_output=True, text=True, check=False)
-            seconds.append(time.perf_counter() - begun)
-            if done.returncode != 0:
-                print(done.stderr[-3000:], file=sys.stderr)
-                raise SystemExit(f"{variant.name}: {kind} failed")
+            seconds.append(build(engine, variant))
         found[kind] = statistics.median(seconds)
-        print(f"{variant.name}: {kind} {found[kind]:.1f}s", file=sys.stderr, flush=True)
+        print(f"{variant.name}: {kind} {seconds}", file=sys.stderr, flush=True)
     found["MB"] = int(engine.docker("image", "inspect", "--format", "{{.Size}}", "bench")) / 1e6
     return found
+
+
+def build(engine: DockerEngine, variant: Variant, *words: str) -> float:
+    """Build the variant; return the seconds that it took."""
+    command = [engine.client, "build", "--quiet", "--network=host", "--tag", "bench", *words]
+    begun = time.perf_counter()
+    done = subprocess.run(
+        [*command, *variant.arguments, str(variant.project)],
+        env=engine.environ, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    seconds = time.perf_counter() - begun
+    if done.returncode != 0:
+        print(done.stderr[-3000:], file=sys.stderr)
+        raise SystemExit(f"{variant.name} failed")
+    return seconds
+
+
+def processor_seconds() -> float:
+    """Return what Docker's containers and its daemons have used until now; nan where nobody counts it."""
+    counter = next((path for path in CGROUPS if path.is_file()), None)
+    if counter is None:
+        return math.nan
+    text = counter.read_text()
+    used = int(text) / 1e9 if text.strip().isdigit() else int(text.split()[1]) / 1e6
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            name, _, fields = status.read_text().partition("(")[2].rpartition(") ")
+        except (FileNotFoundError, ProcessLookupError):
+            continue  # it has ended meanwhile
+        if name in ("dockerd", "containerd"):
+            used += sum(map(int, fields.split()[11:13])) / os.sysconf("SC_CLK_TCK")
+    return used
 
 
 def render(rows: list[tuple[Variant, dict[str, float]]]) -> str:

@@ -27,7 +27,7 @@ _REMOVE_INSTALLERS: Final = (
         (
             "for folder in $(python3 -c 'import sys; print(*filter(None, sys.path))'); do",
             "      for name in pip ensurepip setuptools wheel; do",
-            '        rm -rf "$folder/$name" "$folder/$name"-*.dist-info; done; done',
+            '        rm -rf "${folder:?}/$name" "$folder/$name"-*.dist-info; done; done',
         )
     ),
     'rm -f "$(dirname "$(command -v python3)")"/pip* /usr/bin/pip*',
