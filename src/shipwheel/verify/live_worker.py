@@ -150,13 +150,14 @@ def try_start(words: list[str], alive: float) -> dict[str, Any]:
     try:
         program = Program(started(words))
     except OSError as error:
-        return {"alive": False, "code": 127, "said": str(error)}
+        return {"alive": False, "code": 127, "said": str(error), "output": ""}
     child = program.child
     running = program.runs_until(time.monotonic() + alive)
     with contextlib.suppress(ProcessLookupError):
         os.killpg(child.pid, signal.SIGKILL)
     child.wait()
-    return {"alive": running, "code": child.returncode, "said": last_line(program.output)}
+    output = program.output[-8000:].decode("utf-8", "replace")
+    return {"alive": running, "code": child.returncode, "said": last_line(program.output), "output": output}
 
 
 def now() -> int:

@@ -225,7 +225,8 @@ def check(
         yield Finding(rule=START, message=f"exit code {seen.code}: {seen.said}", places=[place])
     elif _is_faulty(**_parts(other)):
         message = f"as uid {OTHER_UID} it ends with {other['code']}: {other['said']}"
-        yield Finding(rule=ANY_USER, message=message, places=[place])
+        refused = [Place(path=path, detail="refused") for path in _refused(other["output"].encode())]
+        yield Finding(rule=ANY_USER, message=message, places=[*refused, place])
     if written and not (faulty and runs_free):
         yield _writing(WRITES, f"{count(len(written), 'path')}, in {_ALIVE_SECONDS:.0f} s", written, config)
     yield from _check_stop(seen, config, place)

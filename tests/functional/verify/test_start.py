@@ -12,6 +12,7 @@ import pytest
 
 from helpers.python_image import python_image, shell_layer
 from helpers.tools import require_tool
+from helpers.zoo import entry, layer
 from shipwheel.cache import Cache
 from shipwheel.cli.checking import ImageMachine
 from shipwheel.engine.detect import find_runner
@@ -239,6 +240,16 @@ def test_what_was_there_for_a_while_shows_by_its_folder(unshare: Runner) -> None
     code = b"import os\ntry:\n    os.mkdir('/srv/lock'); os.rmdir('/srv/lock')\nexcept OSError:\n    pass\n"
     image = python_image({"app/main.py": code + GOOD.encode()}, start=("python", "/app/main.py"))
     assert [place.path for place in found(report_on(image, unshare))["writes-to-image"].places] == ["/srv/"]
+
+
+def test_what_another_user_may_not_read_is_named(unshare: Runner) -> None:
+    secret = entry("app/settings.ini", b"x", mode=0o600, uid=65532, gid=65532)
+    code = b"open('/app/settings.ini')\n" + GOOD.encode()
+    image = python_image(FILES, start=("python", "/app/main.py"))
+    image = replace(image, layers=(*image.layers, layer({"app/main.py": code, "app/settings.ini": secret})))
+    finding = found(report_on(image, unshare))["needs-its-user"]
+    assert [place.path for place in finding.places] == ["/app/settings.ini", "config.Entrypoint"]
+    assert "Permission denied: '/app/settings.ini'" in finding.message
 
 
 def test_a_volume_is_for_writing(unshare: Runner) -> None:
