@@ -144,7 +144,7 @@ class Builder:
         )
         answer = work / "orders.answer"
         if code != 0 or answer.is_symlink() or not answer.is_file():
-            raise _failed(order, code, output)
+            raise _failed(order, code, output, self._workshop.project.settings.base.build_packages)
         return json.loads(answer.read_text())
 
     def _run(self, argv: Sequence[str], work: Path, cwd: str, order: Order) -> tuple[int, str]:
@@ -319,15 +319,16 @@ def _environ() -> Mapping[str, str]:
     }
 
 
-def _failed(order: Order, code: int, output: str) -> BuildError:
+def _failed(order: Order, code: int, output: str, packages: Sequence[str]) -> BuildError:
     lines = output.rstrip().splitlines()
     missing = missing_package(output)
     hint = "it has no network and the packages of [tool.shipwheel.base] build-packages; a wheel needs no building"
     if missing is not None:
         what, package = missing
+        named = ", ".join(f'"{name}"' for name in sorted({*packages, package}))
         hint = (
             f"{what} seems to be missing. Perhaps this helps, then `shipwheel lock`:"
-            f' [tool.shipwheel.base] build-packages = ["{package}"]'
+            f" [tool.shipwheel.base] build-packages = [{named}]"
         )
     elif _ASKED_NETWORK.search(output):
         hint = (

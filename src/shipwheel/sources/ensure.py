@@ -192,7 +192,12 @@ class Forge:
                     self.lock, title, place, self.target.platform, self.workshop, others=others
                 )
         assembled = isinstance(self.lock.base, DebianBase)
-        return Compiling(builder=self._builder, libraries=self._libraries, takes_packages=assembled)
+        return Compiling(
+            builder=self._builder,
+            libraries=self._libraries,
+            takes_packages=assembled,
+            packages=self.workshop.project.settings.base.packages,
+        )
 
 
 def ensure_requirements(

@@ -54,12 +54,14 @@ class SourceTree:
 class Compiling:
     """What compiling for an image takes: the `builder`, and the image's libraries by name.
 
-    `takes_packages`: the image's base is assembled, so that Debian packages can be added to it.
+    `takes_packages`: the image's base is assembled, so that Debian packages can be added to it; `packages` are
+    those that were.
     """
 
     builder: Builder
     libraries: Callable[[], Mapping[str, Path]]
     takes_packages: bool = True
+    packages: Sequence[str] = ()
 
 
 def pin_source(
@@ -265,7 +267,7 @@ def _missing_libraries(
 ) -> BuildError:
     owners = means.builder.root().owners
     packages = sorted({owners[need.library] for need in unmet if need.library in owners})
-    named = ", ".join(f'"{name}"' for name in packages)
+    named = ", ".join(f'"{name}"' for name in sorted({*packages, *means.packages}))
     if not means.takes_packages:
         hint = f"the base image has to bring them (Debian: {', '.join(packages) or 'not found'})"
     elif packages:

@@ -87,6 +87,22 @@ def test_a_c_file_beside_a_first_party_project_does_not_make_it_compile(tmp_path
         ("error: can't find Rust compiler\ncargo: command not found", "cargo"),
         ("error: Unable to find a `gfortran`; Fortran compiler not found", "gfortran"),
         ("CMake Error: cmake is required", "cmake"),
+        (
+            "Command 'pkg-config --exists mysqlclient' returned non-zero exit status 1.",
+            "default-libmysqlclient-dev",
+        ),
+        (
+            "Error: Please make sure the libxml2 and libxslt development packages are installed.",
+            "libxslt1-dev",
+        ),
+        ("error: xmlsec1 is not installed or not in path.", "libxmlsec1-dev"),
+        ('meson.build:3:0: ERROR: Dependency "cairo" not found, tried pkgconfig', "libcairo2-dev"),
+        (
+            "Could not run curl-config: [Errno 2] No such file or directory: 'curl-config'",
+            "libcurl4-openssl-dev",
+        ),
+        ("x.cpp:9:10: fatal error: sql.h: No such file or directory", "unixodbc-dev"),
+        ("/bin/sh: 1: krb5-config: not found", "libkrb5-dev"),
         ("a.c:1:10: fatal error: openssl/ssl.h: No such file or directory", "libssl-dev"),
     ],
 )
