@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from helpers.command import SHIPWHEEL
 from helpers.road import Road
 from helpers.tools import require_tool
 
@@ -50,6 +51,25 @@ def test_work_in_the_container(road: Road, project: Path) -> None:
     assert (project / "made").stat().st_uid == 4711
     # The volume hides nothing of the host's, and the host nothing of the volume's.
     assert not (project / ".venv/bin/python").exists()
+
+
+def test_a_shell_and_then_down(road: Road, project: Path) -> None:
+    assert dev(road, project, "up").returncode == 0
+    environ = {**os.environ, **road.engine.environ, **road.environ, **HOST}
+    shell = subprocess.run(
+        [SHIPWHEEL, "dev", "--project", project, "shell"],
+        env=environ, input="id -u; id -g; pwd; exit 5\n", capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    # What the shell ended with is what the command ends with.
+    assert (shell.returncode, shell.stdout.split()) == (5, ["4711", "4711", "/app"])
+    assert dev(road, project, "run", "false").returncode == 1
+    assert dev(road, project, "down").returncode == 0
+    label = f"label=com.docker.compose.project=working-{road.token}"
+    assert road.engine.docker("ps", "--all", "--quiet", "--filter", label) == ""
+    # The environment outlives its container, until it is told to go.
+    assert "venv" in road.engine.docker("volume", "ls", "--quiet", "--filter", label)
+    assert dev(road, project, "down", "--volumes").returncode == 0
+    assert road.engine.docker("volume", "ls", "--quiet", "--filter", label) == ""
 
 
 def test_builder_and_app_are_never_started(road: Road, project: Path) -> None:

@@ -42,12 +42,12 @@ def test_the_app_is_built(engine: Literal["buildah", "podman"], road: Road, stor
     assert road.engine.docker("run", "--rm", image).startswith("42 ")
     road.engine.docker("image", "rm", image)
 
-    # An empty store, as on another machine: after a code edit the dependencies come from the cache.
+    # An empty store, as on another machine: steps come from the cache. Which ones is the engine's affair;
+    # Buildah 1.28 finds those before a stage's first ARG or ENV.
     subprocess.run([program, "rmi", "--all", "--force"], env=environ, check=True, capture_output=True)
-    (root / "app/__init__.py").write_text("def main() -> None:\n    print('edited')\n")
     again = road.run(*words, "--cache-from", cache, "--", *BUILD, environ=store)
     assert again.returncode == 0, again.stderr[-3000:]
-    assert "Installing parts" not in again.stderr
+    assert f"Cache pulled from remote {host}/by-{engine}/cache:" in again.stderr
 
 
 @pytest.mark.parametrize("engine", ["buildah", "podman"])
@@ -56,32 +56,22 @@ def test_a_date_gives_the_same_image(
 ) -> None:
     program = require_tool(engine)
     root = road.project(f"dated-{engine}")
-    # The base's own steps are compared with BuildKit; here it is what `--timestamp` makes of ours.
-    (root / "Dockerfile").write_text(
-        "FROM scratch AS app\nCOPY app /app\nCOPY pyproject.toml /app/\nLABEL a=b\n"
-    )
+    # Whether the project's own steps give the same is shown with BuildKit; here, what Buildah adds.
+    (root / "Dockerfile").write_text("FROM scratch AS app\nCOPY app /app\nLABEL a=b\n")
     found = []
     for name in ("one", "two"):
-        image = f"{road.base.partition('/')[0]}/dated-{engine}-{name}:1"
-        words = (
-            "build",
-            "--quiet",
-            "--engine",
-            engine,
-            "--tag",
-            image,
-            "--epoch",
-            "1767323045",
-            "--no-cache",
-        )
-        done = road.run(*words, root, "--", *BUILD, environ=store)
+        words = ("--tag", f"dated-{name}:1", "--epoch", "1767323045", "--no-cache", root, "--", *BUILD)
+        done = road.run("build", "--quiet", "--engine", engine, *words, environ=store)
         assert done.returncode == 0, done.stderr[-3000:]
-        looked = subprocess.run(
-            [program, "inspect", "--type", "image", "--format", "{{.FromImageDigest}}", image]
-            if engine == "buildah"
-            else [program, "image", "inspect", "--format", "{{.Digest}}", image],
-            env={**road.engine.environ, **store}, capture_output=True, text=True, check=True,
-        )  # fmt: skip
-        found.append(looked.stdout)
+        found.append(done.stderr.strip().splitlines()[-1])
+    # The image's id, the digest of its configuration.
+    assert len(found[0]) == 64
     assert found[0] == found[1]
-    assert found[0].startswith("sha256:")
+    listed = subprocess.run(
+        [program, "images", "--no-trunc", "--quiet"],
+        env={**road.engine.environ, **store},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert set(listed.stdout.split()) == {f"sha256:{found[0]}"}
