@@ -101,6 +101,7 @@ def main() -> int:
                     print_row(rows[-1])
                 rows.append(check_ours(project, address, folder))
                 print_row(rows[-1])
+            engine.docker("image", "rm", "--force", base)
     page = render(rows)
     if options.write is None:
         print(page)

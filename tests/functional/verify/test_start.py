@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,7 +18,7 @@ from helpers.zoo import entry, layer
 from shipwheel.cache import Cache
 from shipwheel.cli.checking import ImageMachine
 from shipwheel.engine.detect import find_runner
-from shipwheel.engine.spec import Runner
+from shipwheel.engine.spec import Runner, RunSpec
 from shipwheel.oci.model import CONFIG, BytesBlob, Descriptor, Image
 from shipwheel.oci.read import LoadedImage
 from shipwheel.verify import live, start
@@ -65,6 +67,22 @@ def unshare(cache: Cache) -> Runner:
     return find_runner(os.environ, "unshare", cache=cache)
 
 
+@dataclass
+class Remembering:
+    """A runner that knows what an engine was given, so that nothing stays there."""
+
+    inner: Runner
+    tags: set[str] = field(default_factory=set)
+
+    @property
+    def name(self) -> str:
+        return self.inner.name
+
+    def run(self, image: Image, spec: RunSpec, **more: Any) -> int:
+        self.tags.add(f"localhost/shipwheel-run:{image.config_blob().digest.hex}")
+        return self.inner.run(image, spec, **more)
+
+
 @pytest.fixture(
     params=[
         "unshare",
@@ -80,7 +98,13 @@ def each_runner(request: pytest.FixtureRequest, cache: Cache) -> Iterator[Runner
         environ = dict(request.getfixturevalue("docker_engine").environ)
     elif name != "unshare":
         require_tool(name)
-    yield find_runner(environ, name, cache=cache)
+    runner = Remembering(find_runner(environ, name, cache=cache))
+    yield runner
+    if name in ("docker", "podman"):
+        for tag in sorted(runner.tags):
+            subprocess.run(
+                [name, "image", "rm", "--force", tag], env=environ, capture_output=True, check=True
+            )
 
 
 def with_health_check(image: Image, test: list[str], **times: int) -> LoadedImage:
