@@ -107,6 +107,8 @@ class Kits:
             self._obtained.add(system)
             self._tell(system, pins, origin, where)
             return dict(zip((file.filename for file in files), paths, strict=True))
+        self._obtained.add(system)
+        self._tell(system, pins, "index", None)
         return None
 
     def reused(self, system: BuildSystem) -> bool:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import tomllib
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -284,3 +286,23 @@ def test_what_is_used_a_second_time_is_compiled_and_the_wheel_stays_the_same(yar
     source = project / "app" / "__init__.py"
     source.write_text(source.read_text().removesuffix("# edited\n"))
     assert yard.bench.build(project, "--no-cache")["digest"] == first["digest"]
+
+
+def test_a_tool_that_is_no_wheel_is_built_by_uv_and_comes_from_the_index_each_time(yard: Yard) -> None:
+    bench = yard.bench
+    bench.index.add(HELPER)
+    module = zipfile.ZipFile(io.BytesIO(BACK_END.data)).read("packing.py").decode()
+    bench.index.add(sdist(bench.folder, "packing", "2.0", **{"packing/__init__.py": module}))
+    project = bench.project(["cow"], wheels=[COW])
+    use_back_end(project)
+    pyproject = project / "pyproject.toml"
+    pyproject.write_text(pyproject.read_text().replace('["packing"]', '["packing", "packing-helper"]'))
+    yard.push(project)
+    edit(project)
+
+    answer = yard.push(project, environ=yard.machine())
+
+    assert kit_tags(yard) == []
+    [story] = answer["tools"]
+    assert (story["origin"], story["tools"]) == ("index", ["packing 2.0", "packing-helper 1.0"])
+    assert yard.origins(answer) == {"base 1": "base", "skeleton": "image", "cow": "image", "app": "made"}
