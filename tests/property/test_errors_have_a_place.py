@@ -554,6 +554,35 @@ def told_without_place(family: Family, root: Path, values: Sequence[Any]) -> set
     return missing
 
 
+@pytest.mark.parametrize(
+    ("lock", "text"),
+    [
+        ("poetry.lock", "x = " + "{a=" * 3000 + "1" + "}" * 3000),
+        ("uv.lock", "x = " + "[" * 3000 + "]" * 3000),
+        ("Pipfile.lock", "[" * 100_000),
+        ("pyproject.toml", "x = " + "[" * 3000 + "]" * 3000),
+        ("requirements.txt", f"a==1 ; {'(' * 3000}os_name == 'x'{')' * 3000} --hash={FILE}"),
+        ("uv.lock", UV_LOCK.replace("os_name == 'posix'", "(" * 3000 + "os_name == 'x'" + ")" * 3000)),
+    ],
+    ids=["poetry.lock", "uv.lock", "Pipfile.lock", "pyproject.toml", "a line", "a marker"],
+)
+def test_what_is_nested_too_deeply_is_told_with_its_place(lock: str, text: str, tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text('[project]\nname = "app"\nversion = "1"\n')
+    (tmp_path / lock).write_text(text)
+    found = list(read_everything(tmp_path))
+    assert found
+    assert [problem for error in found for problem in without_place(error, {lock, "pyproject.toml"})] == []
+
+
+def test_a_long_row_of_blanks_takes_no_time(tmp_path: Path) -> None:
+    # With a pattern that looks back for each of them this would not end.
+    (tmp_path / "pyproject.toml").write_text('[project]\nname = "app"\nversion = "1"\n')
+    (tmp_path / "requirements.txt").write_text(f"a==1.0 {' ' * 1_000_000} --hash={FILE}\n{' #' * 500_000}\n")
+    project = read_project(tmp_path)
+    (package,) = read_lock(tmp_path / "requirements.txt", "requirements", project).packages
+    assert package.hashes == (FILE,)
+
+
 LINES = {
     "a==1.0 --hash=sha256:0": "bad-hash",
     "a==1.0 --hash=md5:00": "bad-hash",

@@ -54,6 +54,8 @@ def parse_toml(text: str, path: Path) -> dict[str, Any]:
             place=f"{path.name}:{error.lineno}",
             hint="a merge may have spoilt it: let the tool lock again",
         ) from error
+    except RecursionError as error:
+        raise LockError("invalid-toml", "nested too deeply", place=f"{path.name}:1") from error
     check_addresses(data, path)
     return data
 

@@ -27,7 +27,7 @@ from packaging.version import Version
 from shipwheel.errors import LockError
 from shipwheel.locks.choose import sdist_rank, to_source
 from shipwheel.locks.constraint import admits, python_marker
-from shipwheel.locks.markers import both, either, set_valued
+from shipwheel.locks.markers import both, either, parse_marker, set_valued
 from shipwheel.locks.model import (
     PRODUCTION,
     ConflictItem,
@@ -282,7 +282,7 @@ def _package(
 
 def _marker(text: str, place: str) -> Marker:
     try:
-        return Marker(text)
+        return parse_marker(text)
     except InvalidMarker as error:
         raise LockError(
             "bad-marker", f"not a marker: {text}", place=place, hint=str(error).splitlines()[0]

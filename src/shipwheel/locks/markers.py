@@ -11,6 +11,7 @@ from collections.abc import Collection
 from functools import lru_cache
 
 from packaging.markers import InvalidMarker, Marker, UndefinedComparison, UndefinedEnvironmentName
+from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
 from shipwheel.errors import LockError
@@ -56,7 +57,18 @@ def given_extra(text: str, extra: str) -> str:
 @lru_cache(maxsize=8192)
 def parse_marker(text: str) -> Marker:
     """Parse `text` once; raises packaging's InvalidMarker."""
-    return Marker(text)
+    try:
+        return Marker(text)
+    except RecursionError as error:
+        raise InvalidMarker("nested too deeply") from error
+
+
+def parse_requirement(text: str) -> Requirement:
+    """Parse a PEP 508 requirement; raises packaging's InvalidRequirement, also for what is nested too deeply."""
+    try:
+        return Requirement(text)
+    except RecursionError as error:
+        raise InvalidRequirement("nested too deeply") from error
 
 
 def both(*texts: str) -> str:

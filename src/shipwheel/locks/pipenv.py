@@ -43,6 +43,8 @@ def read_pipfile_lock(path: Path, project: Project) -> Lock:
             place=f"{path.name}:{error.lineno}",
             hint="pipenv lock",
         ) from error
+    except RecursionError as error:
+        raise LockError("bad-json", "nested too deeply", place=f"{path.name}:1") from error
     if isinstance(document, dict):
         check_addresses(document, path)
     problems = Problems(path.name)

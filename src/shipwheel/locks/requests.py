@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from packaging.requirements import InvalidRequirement, Requirement
+from packaging.requirements import InvalidRequirement
 from packaging.utils import NormalizedName, canonicalize_name
 
 from shipwheel.errors import ProjectError
+from shipwheel.locks.markers import parse_requirement
 from shipwheel.locks.model import Need
 
 
 def parse_need(text: str, *, place: str) -> Need:
     """Parse a PEP 508 requirement; raises ProjectError `bad-requirement` at `place`."""
     try:
-        requirement = Requirement(text)
+        requirement = parse_requirement(text)
     except InvalidRequirement as error:
         raise ProjectError(
             "bad-requirement", f"not a requirement: {text!r}", place=place, hint=str(error).splitlines()[0]

@@ -17,7 +17,7 @@ from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit, urlunsplit
 
 from packaging.pylock import PackageArchive, PackageDirectory, PackageVcs
-from packaging.requirements import InvalidRequirement, Requirement
+from packaging.requirements import InvalidRequirement
 from packaging.utils import (
     InvalidSdistFilename,
     InvalidWheelFilename,
@@ -30,6 +30,7 @@ from packaging.version import InvalidVersion, Version
 
 from shipwheel.errors import LockError
 from shipwheel.locks.document import Problems, read_text, without_credentials
+from shipwheel.locks.markers import parse_requirement
 from shipwheel.locks.model import (
     PRODUCTION,
     DirectSource,
@@ -41,7 +42,8 @@ from shipwheel.locks.model import (
 )
 from shipwheel.project.model import Project
 
-_COMMENT = re.compile(r"(^|\s+)#.*$")
+# One blank before it is enough to know it, and a pattern for all of them would take forever on a long row.
+_COMMENT = re.compile(r"(^|\s)#.*$")
 _HASH = re.compile(r"\s--hash[ =](\S+)")
 # Options of a single requirement that change how it is built, not what is installed.
 _BUILD_OPTION = re.compile(
@@ -207,7 +209,7 @@ class _Reader:
                 None, address.strip(), marker.strip(), hashes, line, editable=bool(editable)
             )
         try:
-            requirement = Requirement(text)
+            requirement = parse_requirement(text)
         except InvalidRequirement as error:
             self.problems.add(
                 "bad-lock", f"not a requirement: {text!r}", line.place, str(error).splitlines()[0]

@@ -7,9 +7,10 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
-from packaging.requirements import InvalidRequirement, Requirement
+from packaging.requirements import InvalidRequirement
 from packaging.utils import NormalizedName, canonicalize_name
 
+from shipwheel.locks.markers import parse_requirement
 from shipwheel.locks.model import ConflictItem, Lock
 from shipwheel.locks.uv_wishes import Member
 
@@ -159,7 +160,7 @@ def _static(entry: object) -> tuple[object, ...]:
 
 def _requirement(text: object) -> tuple[str, ...]:
     try:
-        found = Requirement(str(text))
+        found = parse_requirement(str(text))
     except InvalidRequirement:
         return (str(text),)
     parts = (found.extras and sorted(found.extras), found.specifier, found.marker, found.url)

@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
-from packaging.requirements import InvalidRequirement, Requirement
+from packaging.requirements import InvalidRequirement
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.utils import NormalizedName, canonicalize_name
 
 from shipwheel.errors import LockError, ProjectError
 from shipwheel.locks.constraint import python_marker
 from shipwheel.locks.document import without_credentials
-from shipwheel.locks.markers import both, either
+from shipwheel.locks.markers import both, either, parse_requirement
 from shipwheel.locks.same_marker import same_marker
 
 _ARCHIVES = (".whl", ".tar.gz", ".zip", ".tar.bz2", ".tgz", ".tar.xz", ".tar.zst")
@@ -85,7 +85,7 @@ class Sources:
         Raises ProjectError `bad-requirement` at the key `where`.
         """
         try:
-            requirement = Requirement(text)
+            requirement = parse_requirement(text)
         except InvalidRequirement as error:
             raise ProjectError(
                 "bad-requirement", f"not a requirement: {text!r}", place=f"{self.member.place} [{where}]"

@@ -71,6 +71,8 @@ def _parse(root: Path) -> dict[str, Any]:
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
         raise ProjectError("invalid-toml", "not UTF-8", place=f"{file}:{line}") from error
+    except RecursionError as error:
+        raise ProjectError("invalid-toml", "nested too deeply", place=f"{file}:1") from error
     except tomllib.TOMLDecodeError as error:
         line_match = re.search(r"line (\d+)", str(error))
         place = f"{file}:{line_match[1]}" if line_match else str(file)

@@ -113,6 +113,8 @@ def read_document(path: Path, *, place: str) -> dict[str, Any]:
         line = re.search(r"line (\d+)", str(error))
         where = f"{place}:{line[1]}" if line else f"{place}:1"
         raise ProjectError("invalid-toml", f"not valid TOML: {error}", place=where) from error
+    except RecursionError as error:
+        raise ProjectError("invalid-toml", "nested too deeply", place=f"{place}:1") from error
     except OSError as error:
         raise ProjectError(
             "unreadable-pyproject", f"cannot be read: {error.strerror}", place=place
