@@ -245,6 +245,11 @@ class _Reader:
         if not address:
             self.problems.add("bad-lock", "-e without an address", line.place)
             return None
+        # PDM writes the one, and by hand people write the other.
+        address = re.sub(r"/?\$\{(?:PROJECT_ROOT|PWD)\}", lambda _: self._project.root.as_posix(), address)
+        if local := re.search(r"\$\{\w+\}", address.rpartition("@")[2]):
+            self.problems.add("bad-lock", f"the address depends on the variable {local[0]}", line.place)
+            return None
         try:
             parts = urlsplit(address)
         except ValueError as error:

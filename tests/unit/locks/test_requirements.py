@@ -162,3 +162,26 @@ def test_there_are_no_groups(tmp_path: Path) -> None:
 def test_options_of_building_do_not_change_what_is_locked(tmp_path: Path) -> None:
     text = f'--require-hashes\n--no-binary :all:\nweb==1 --config-settings="--x=y" --hash={A}\n'
     assert chosen_names(read(tmp_path, text)) == ["web"]
+
+
+def test_the_projects_own_folder_may_be_written_as_a_variable(tmp_path: Path) -> None:
+    project = project_at(tmp_path)
+    project_at(tmp_path / "libs/beside", '[project]\nname = "Beside"\n')
+    path = tmp_path / "requirements.txt"
+    # As Windows saves it, with a byte order mark.
+    path.write_bytes(
+        b"\xef\xbb\xbf-e file:///${PROJECT_ROOT}/libs/beside\r\nother @ file:///${PWD}/libs/other\r\n"
+        + f"a==1.0 \\\r\n    --hash=sha256:{digest('a')}\r\n".encode()
+    )
+    found = [
+        (one.name, source_text(one))
+        for one in select_packages(read_lock(path, "requirements", project), DEBIAN)
+    ]
+    assert found[1:] == [("beside", "libs/beside editable"), ("other", "libs/other")]
+    path.write_text("x @ https://${HOST}/x-1.0.whl --hash=sha256:" + digest("x") + "\n")
+    with pytest.raises(LockError, match="depends on the variable"):
+        read_lock(path, "requirements", project)
+    path.write_text("x @ https://${WHO}:${PW}@files.example/x-1.0.whl --hash=sha256:" + digest("x") + "\n")
+    (package,) = read_lock(path, "requirements", project).packages
+    assert "files.example" in str(package.direct)
+    assert "PW" not in str(package.direct)
