@@ -33,15 +33,24 @@ def python_image(
     *,
     start: tuple[str, ...] = (),
     modules: Mapping[str, bytes] | None = None,
+    commands: Mapping[str, bytes] | None = None,
     **config: object,
 ) -> Image:
     """Return an image whose PATH has `python`, with `files`, and a distribution `thing` of `modules`.
 
+    `commands` are that distribution's in /usr/bin, by their Python code.
     `start` is the entry point; `config` are further members of the run configuration.
     """
     more: dict[str, bytes | tuple[Entry, bytes]] = dict(files or {})
     if modules:
         more |= distribution("thing", "1.0", modules, site=SITE)
+        record = f"{SITE}/thing-1.0.dist-info/RECORD"
+        for name, code in (commands or {}).items():
+            path = f"usr/bin/{name}"
+            more[path] = entry(path, b"#!/usr/bin/python\n" + code, mode=0o755)
+            listed = more[record]
+            assert isinstance(listed, bytes)
+            more[record] = listed + f"../../../bin/{name},,\n".encode()
     settings = RunConfig(
         user="65532:65532",
         env=(("PATH", "/usr/bin:/bin"), ("PYTHONPATH", f"/{SITE}"), ("HOME", "/home/nonroot")),

@@ -158,9 +158,12 @@ def test_a_good_server_has_no_finding_in_any_runner(each_runner: Runner) -> None
 
 def test_faults_are_found_in_any_runner(each_runner: Runner) -> None:
     modules = {"thing.py": b"raise ImportError('libxml2.so.2: cannot open shared object file')\n"}
-    image = python_image(FILES, start=("python", "/app/deaf.py"), modules=modules)
+    commands = {"misses": b"import surely_not_installed\n", "helps": b"print('help')\n"}
+    image = python_image(FILES, start=("python", "/app/deaf.py"), modules=modules, commands=commands)
     report = found(report_on(image, each_runner))
-    assert set(report) == {"import-fails", "stop-signal-unhandled"}
+    assert set(report) == {"import-fails", "command-fails", "stop-signal-unhandled"}
+    assert [place.path for place in report["import-fails"].places] == ["import thing"]
+    assert [place.path for place in report["command-fails"].places] == ["/usr/bin/misses"]
     assert report["stop-signal-unhandled"].message == (
         "SIGTERM did not end it within 2 s as process 1: python has no handler for SIGTERM"
     )
