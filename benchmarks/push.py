@@ -189,8 +189,9 @@ def measure_all(folder: Path, registry: str, engine: DockerEngine, repeat: int) 
                 )
             print(f"round {round_ + 1} of {repeat}", file=sys.stderr)
     finally:
-        names = [yard.docker_name(way) for way in ways if not way.startswith("shipwheel")]
-        engine.docker("rmi", "--force", *names, f"{registry}/python:3.13-slim", check=False)
+        # Each push left one, of which only the last has a name.
+        made = engine.docker("image", "ls", "--quiet", f"--filter=reference={registry}/docker/*").split()
+        engine.docker("rmi", "--force", f"{registry}/python:3.13-slim", *dict.fromkeys(made), check=False)
     return yard
 
 
