@@ -105,7 +105,9 @@ def test_a_stale_lock_is_refused_by_poetry_too(road: Road, shop: Path) -> None:
     assert done.stdout == ""
 
 
-@pytest.mark.parametrize("stage", ["manifests", "builder", "app-pre", "workshop", "project", "app", "dev"])
+@pytest.mark.parametrize(
+    "stage", ["kit", "manifests", "builder", "app-pre", "workshop", "project", "app", "dev"]
+)
 def test_secrets_stay_in_no_layer_and_no_history(road: Road, shop: Path, stage: str) -> None:
     """Neither the index's password nor the company's certificate: in no byte of any stage's image."""
     image, _ = road.build(shop, target=stage)
