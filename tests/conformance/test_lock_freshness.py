@@ -315,6 +315,25 @@ PDM = {
 }
 
 
+PDM["a workspace with lock_inputs"] = Place(
+    {
+        name: text.replace("[tool.pdm.resolution]\n", "[tool.pdm.resolution]\nlock_inputs = true\n").replace(
+            '"anyio", ', '"anyio", "beside @ file:///${PROJECT_ROOT}/libs/beside", '
+        )
+        for name, text in {
+            **PDM["a workspace"].files,
+            "libs/beside/pyproject.toml": HEAD.format(name="beside") + 'dependencies = ["idna"]\n' + BUILD,
+            "libs/beside/beside/__init__.py": "",
+        }.items()
+    },
+    (
+        *(edit for edit in PDM["a workspace"].edits if "order of dep" not in edit.title),
+        sub("a path dependency's dependency", '"idna"', '"certifi"', "libs/beside/pyproject.toml"),
+        sub("a path dependency's version", 'version = "1"', 'version = "2"', "libs/beside/pyproject.toml"),
+    ),
+)
+
+
 @pytest.mark.parametrize("title", PDM)
 def test_pdm_finds_stale_what_we_find_stale(
     title: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -349,6 +349,19 @@ groups = ["old"]
 path = "./e"
 editable = true
 """
+PDM_INPUTS = """
+[metadata.lock_inputs.project]
+requires-python = ">=3.11"
+sources = []
+[metadata.lock_inputs.project.resolution.overrides]
+a = ">=1"
+[metadata.lock_inputs.project.groups]
+default = ["a[x]; os_name == \\"posix\\""]
+[metadata.lock_inputs.workspace."members/m"]
+requires-python = ""
+[metadata.lock_inputs.workspace."members/m".groups]
+default = []
+"""
 PYLOCK = f"""
 lock-version = "1.0"
 created-by = "somebody"
@@ -442,7 +455,7 @@ FAMILIES = {
     ),
     "uv": Family(UV, "uv.lock", UV_LOCK),
     "pdm": Family(PDM, "pdm.lock", PDM_LOCK.replace("STRATEGY", '"inherit_metadata"')),
-    "pdm without groups": Family(PDM, "pdm.lock", PDM_LOCK.replace("STRATEGY", "")),
+    "pdm without groups": Family(PDM, "pdm.lock", PDM_LOCK.replace("STRATEGY", "") + PDM_INPUTS),
     "pylock": Family({"pyproject.toml": PROJECT}, "pylock.toml", PYLOCK),
     "pipenv": Family({"pyproject.toml": PROJECT, "Pipfile": PIPFILE}, "Pipfile.lock", PIPFILE_LOCK),
 }

@@ -66,6 +66,7 @@ def read_pdm_lock(path: Path, project: Project) -> Lock:
     environments = reader.targets(metadata)
     locked = [_group(group) for group in problems.texts(metadata, "groups", problems.place("metadata"))]
     root = _root(project, locked)
+    inputs = problems.table(metadata, "lock_inputs", problems.place("metadata.lock_inputs"))
     problems.check()
     return Lock(
         info=LockInfo(kind="pdm", path=path, lock_version=version, created_by="PDM", sources=reader.sources),
@@ -75,7 +76,10 @@ def read_pdm_lock(path: Path, project: Project) -> Lock:
         python=str(project.data.get("project", {}).get("requires-python", "")) if not environments else "",
         environments=environments,
         extras_are_groups=True,
-        evidence={"content_hash": metadata.get("content_hash")},
+        evidence={
+            "content_hash": metadata.get("content_hash"),
+            "lock_inputs": inputs if "lock_inputs" in metadata else None,
+        },
     )
 
 

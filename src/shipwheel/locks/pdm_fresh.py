@@ -17,6 +17,7 @@ from packaging.utils import canonicalize_name
 
 from shipwheel.locks.constraint import admits
 from shipwheel.locks.model import Lock
+from shipwheel.locks.pdm_inputs import inputs_differ
 from shipwheel.locks.requests import project_needs
 from shipwheel.project.model import Project
 from shipwheel.project.shape import read_document
@@ -27,6 +28,13 @@ _GENERATIONS = tuple((old_groups, overrides) for old_groups in (False, True) for
 
 def pdm_is_stale(lock: Lock, project: Project, locked: object) -> str | None:
     """Return what differs between the project and the lock whose hash is `locked`, as `sha256:…`."""
+    resolution = project.data.get("tool", {}).get("pdm", {}).get("resolution", {})
+    if lock.evidence.get("lock_inputs") is not None:
+        root = project.root.resolve()
+        members = {os.path.relpath(folder, root): folder for folder in pdm_members(root, project.data)}
+        return inputs_differ(lock, project.data, root, members)
+    if lock.info.kind == "pdm" and resolution.get("lock_inputs") is True:
+        return "it does not have the lock_inputs that the project asks for"
     algorithm, _, digest = str(locked or "").partition(":")
     if not digest or algorithm not in hashlib.algorithms_guaranteed:
         return what_is_unsatisfied(lock, project)

@@ -315,3 +315,91 @@ def test_uvs_overrides_and_members_count(tmp_path: Path) -> None:
     project_at(tmp_path / "packages" / "lib", '[project]\nname = "lib"\n')
     pyproject = UV + '[tool.uv.workspace]\nmembers = ["packages/*"]\n'
     assert uv_staleness(tmp_path, pyproject) == "the workspace's members differ: app, lib"
+
+
+# As PDM 2.29 writes it; the hashes are its own.
+PDM_INPUTS = """[project]
+name = "app"
+requires-python = ">=3.11"
+dependencies = ["requests>=2", "beside @ file:///${PROJECT_ROOT}/libs/beside", "a; python_version < '3.12'"]
+[tool.pdm]
+distribution = false
+[tool.pdm.resolution]
+lock_inputs = true
+[tool.pdm.workspace]
+members = ["packages/*"]
+"""
+PDM_MEMBER = '[project]\nname = "NAME"\nversion = "1"\ndependencies = ["sniffio"]\n'
+PDM_INPUTS_LOCK = """[metadata]
+groups = ["default"]
+strategy = ["inherit_metadata"]
+lock_version = "4.5.1"
+[metadata.lock_inputs.project]
+requires-python = ">=3.11"
+sources = []
+[metadata.lock_inputs.project.groups]
+default = ["a; python_version < \\"3.12\\"", "requests", "url-sha256:752aa8fc39944a94b8d6c1bbe503101058753b611846d9d63b96def481698d64", "url-sha256:87b278d30c068fe467567c34691fc63aa51528a71dba1b4d9bb0c84665d2811a"]
+[metadata.lock_inputs.project.resolution]
+[metadata.lock_inputs.project.local."url-sha256:752aa8fc39944a94b8d6c1bbe503101058753b611846d9d63b96def481698d64"]
+requires-python = ""
+sources = []
+resolution = {}
+groups = {default = ["sniffio"]}
+package = {distribution = true, dynamic = [], name = "beside", version = "1", build-system = {}}
+[metadata.lock_inputs.workspace."packages/m"]
+requires-python = ""
+sources = []
+resolution = {}
+groups = {default = ["sniffio"]}
+package = {distribution = true, dynamic = [], name = "m", version = "1", build-system = {}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("file", "before", "after", "difference"),
+    [
+        ("pyproject.toml", "requests>=2", "requests>=2.1", None),
+        ("pyproject.toml", "'3.12'", "'3.12.0'", None),
+        ("pyproject.toml", "requests>=2", "requests>=3", "it has requests 2.1, the project asks for >=3"),
+        ("pyproject.toml", "requests>=2", "requests[socks]", "group default asks for something else"),
+        ("pyproject.toml", "libs/beside", "libs/other", "group default asks for something else"),
+        ("pyproject.toml", "'3.12'", "'3.13'", "group default asks for something else"),
+        ("pyproject.toml", ">=3.11", ">=3.12", "the Python differs"),
+        (
+            "pyproject.toml",
+            "lock_inputs = true",
+            "excludes = ['x']",
+            "[tool.pdm.resolution] differs",
+        ),
+        (
+            "packages/m/pyproject.toml",
+            "sniffio",
+            "attrs",
+            "packages/m: group default asks for something else",
+        ),
+        ("packages/m/pyproject.toml", '"1"', '"2"', "packages/m: its own metadata differ"),
+        ("libs/beside/pyproject.toml", "sniffio", "attrs", "beside: group default asks for something else"),
+    ],
+)
+def test_pdms_lock_inputs_count_and_versions_only_where_they_do_not_fit(
+    tmp_path: Path, file: str, before: str, after: str, difference: str | None
+) -> None:
+    files = {
+        "pyproject.toml": PDM_INPUTS,
+        "packages/m/pyproject.toml": PDM_MEMBER.replace("NAME", "m"),
+        "libs/beside/pyproject.toml": PDM_MEMBER.replace("NAME", "beside"),
+    }
+    assert before in files[file]
+    files[file] = files[file].replace(before, after)
+    for name, text in files.items():
+        if name != "pyproject.toml":
+            project_at(tmp_path / Path(name).parent, text)
+    project = project_at(tmp_path, files["pyproject.toml"])
+    packages = [pdm_package("requests", "2.1"), pdm_package("a", "1.0"), pdm_package("sniffio", "1.0")]
+    lock = read_text_as("pdm.lock", PDM_INPUTS_LOCK + "\n".join(packages), project)
+    if difference is None:
+        check_fresh(lock, project)
+    else:
+        with pytest.raises(LockError) as caught:
+            check_fresh(lock, project)
+        assert f"as it is: {difference}" in str(caught.value)
