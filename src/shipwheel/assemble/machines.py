@@ -16,7 +16,7 @@ from packaging.utils import canonicalize_name
 from shipwheel.cache import Cache
 from shipwheel.errors import Problem, TargetError
 from shipwheel.oci.layer import MACHINES
-from shipwheel.oci.machine import HEAD, machine_of
+from shipwheel.oci.machine import HEAD, foreign_programs, machine_of
 from shipwheel.oci.model import Layer, Platform
 
 _RECORD_LIMIT: Final = 64 << 20
@@ -29,18 +29,22 @@ def check_machines(
     """Raise TargetError `foreign-binary` when `layer` holds a program or library for another processor.
 
     `name` is whose files they are where no package's RECORD lists them; those of the packages `allowed`
-    (normalized names) are let through.
+    (normalized names) are let through, and those that have a twin for this processor.
     """
     told = layer.descriptor.annotations.get(MACHINES, "")
     if not set(told.split(",")) - {"", platform.architecture}:
         return
     problems = []
-    foreign = {
-        path: (owner, machine)
-        for path, (owner, machine) in _binaries(layer, name, cache).items()
-        if machine != platform.architecture and canonicalize_name(owner) not in allowed
-    }
-    for path, (owner, machine) in list(foreign.items())[:_SHOWN]:
+    binaries = _binaries(layer, name, cache)
+    machines = {path: machine for path, (_, machine) in binaries.items()}
+    foreign = [
+        (path, binaries[path][0], machine)
+        for path, machine in foreign_programs(
+            machines, platform.architecture, lambda path: binaries[path][0]
+        ).items()
+        if canonicalize_name(binaries[path][0]) not in allowed
+    ]
+    for path, owner, machine in foreign[:_SHOWN]:
         problems.append(
             Problem(
                 code="foreign-binary",

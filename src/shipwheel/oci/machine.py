@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import posixpath
+import re
 import struct
+from collections.abc import Callable, Mapping
 from typing import Final
 
 # How much of a file tells its machine.
@@ -21,6 +24,11 @@ _MACHINES: Final = {
 ARCHITECTURES: Final = frozenset(_MACHINES.values())
 # Code for a graphics card (CUDA, AMD) or for the kernel's own machine (BPF) fits any processor.
 _DEVICES: Final = frozenset({190, 224, 247})
+# What names of files and folders call processors; longer words first.
+_WORDS: Final = re.compile(
+    r"(?i)[._-]?(?:x86[._-]?64|x64|amd64|i?[3-6]86|x86|aarch64|arm64|armhf|arm(?:v\d\w*)?"
+    r"|ppc64le|s390x|riscv64|loong(?:arch)?64)(?![a-z])"
+)
 
 
 def machine_of(head: bytes) -> str | None:
@@ -38,3 +46,23 @@ def machine_of(head: bytes) -> str | None:
     if machine in _DEVICES:
         return None
     return _MACHINES.get((machine, bits, order), f"machine {machine}")
+
+
+def foreign_programs(
+    machines: Mapping[str, str], architecture: str, owner: Callable[[str], str]
+) -> dict[str, str]:
+    """Return those of `machines` (a file's path → what it is for) that `architecture` cannot run.
+
+    Without those that have a twin for it, of the same `owner` and, but for words for processors, the same
+    file name: a package that brings a program for several machines picks one of them when it runs.
+    """
+    here = {(owner(path), _plain(path)) for path, machine in machines.items() if machine == architecture}
+    return {
+        path: machine
+        for path, machine in machines.items()
+        if machine != architecture and (owner(path), _plain(path)) not in here
+    }
+
+
+def _plain(path: str) -> str:
+    return _WORDS.sub("", posixpath.basename(path))

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
-from shipwheel.oci.machine import machine_of
+from shipwheel.oci.machine import foreign_programs, machine_of
 from shipwheel.verify.installed import environment, find_program, search_path
 from shipwheel.verify.model import Finding, NotChecked, Place, Result, Rule
 from shipwheel.verify.subject import Chapter, Subject, count
@@ -78,21 +78,23 @@ _BUNDLES: Final = (
 )
 _ALWAYS: Final = re.compile(r"(?:C|POSIX)(?:\.utf-?8)?", re.IGNORECASE)
 # Code for other machines that packages bring on purpose: launchers for Windows are no ELF files; these are.
-_OTHER_MACHINES: Final = re.compile(r"(?:.*/)?(?:debugpy|test|tests|testdata|prebuilds)/.*")
+_OTHER_MACHINES: Final = re.compile(r"(?:.*/)?(?:test|tests|testdata|prebuilds)/.*")
 
 
 def _check_platform(subject: Subject) -> Iterator[Result]:
     architecture = subject.evidence.image.platform.architecture
-    places = []
-    programs = 0
+    programs: dict[str, str] = {}
     for path, node in subject.evidence.visible.items():
         fact = None if node.source is None else subject.evidence.facts.get(node.source)
         machine = None if fact is None else machine_of(fact.head)
-        if machine is None:
-            continue
-        programs += 1
-        if machine != architecture and not _OTHER_MACHINES.fullmatch(path):
-            places.append(subject.place(path, detail=machine))
+        if machine is not None:
+            programs[path] = machine
+    foreign = foreign_programs(programs, architecture, lambda path: subject.place(path).package or "")
+    places = [
+        subject.place(path, detail=machine)
+        for path, machine in foreign.items()
+        if not _OTHER_MACHINES.fullmatch(path)
+    ]
     if places:
         message = f"{count(len(places), 'file')} for {', '.join(sorted({place.detail for place in places}))} in an image for {architecture}"
         yield Finding(rule=PLATFORM, message=message, places=places)

@@ -133,6 +133,13 @@ def test_a_pure_wheel_with_a_program_fits_its_machine_alone(yard: Yard) -> None:
     assert "driver brings a program for amd64 into an image for arm64" in message
 
 
+def test_a_package_with_a_program_for_each_machine_fits_both(yard: Yard) -> None:
+    files = {"driver/linux/manager": elf("amd64"), "driver/linux-arm64/manager": elf("arm64")}
+    project = yard.bench.project(["driver"], wheels=[make_wheel("driver", "1.0", files)])
+
+    yard.push(project, *BOTH)
+
+
 def test_in_a_shared_layer_the_wheel_with_the_program_is_named(yard: Yard) -> None:
     wheels = [COW, library("fast", "arm64", said="amd64"), make_wheel("hen", "1.0")]
     project = yard.bench.project(

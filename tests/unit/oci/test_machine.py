@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shipwheel.oci.layer import MACHINES, LayerWriter
-from shipwheel.oci.machine import ARCHITECTURES, HEAD, machine_of
+from shipwheel.oci.machine import ARCHITECTURES, HEAD, foreign_programs, machine_of
 from shipwheel.oci.tar import Entry
 
 
@@ -95,3 +95,20 @@ def test_a_layer_without_programs_tells_nothing() -> None:
     writer.add(Entry(path="empty"), b"")
 
     assert writer.finish()[0].annotations == {}
+
+
+def test_a_program_with_a_twin_for_this_machine_is_not_foreign() -> None:
+    machines = {
+        "a/linux/manager": "amd64",
+        "a/linux-arm64/manager": "arm64",
+        "a/attach_x86_64.so": "amd64",
+        "a/attach_x86.so": "386",
+        "a/alone.so": "arm64",
+        "b/manager": "arm64",
+    }
+
+    def owner(path: str) -> str:
+        return path[0]
+
+    assert foreign_programs(machines, "amd64", owner) == {"a/alone.so": "arm64", "b/manager": "arm64"}
+    assert set(foreign_programs(machines, "arm64", owner)) == {"a/attach_x86_64.so", "a/attach_x86.so"}
