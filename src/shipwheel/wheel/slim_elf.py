@@ -212,7 +212,8 @@ def _sections(file: BinaryIO, kind: _Class, order: str, table: tuple[int, int, i
     width = struct.calcsize(f"{order}{kind.section}")
     data = file.read(width * count)
     rows = [struct.unpack_from(f"{order}{kind.section}", data, number * width) for number in range(count)]
-    file.seek(rows[names][4])
+    # Damage can put the names where no file reaches; then none is found, and `_is_plain` turns it down.
+    file.seek(min(rows[names][4], file.seek(0, os.SEEK_END)))
     text = file.read(min(rows[names][5], _MAX_NAMES))
     for number, row in enumerate(rows):
         name, type_, flags, _, offset, size, link, _, align, _ = row
@@ -232,9 +233,11 @@ def _is_plain(elf: _Elf, file: BinaryIO) -> bool:
     """Tell whether all lies within the file, and nothing follows what the headers know of."""
     ends = [elf.headers, elf.sections[-1].at + _width(elf)]
     ends += [*(item.end for item in elf.segments), *(item.end for item in elf.sections)]
+    if not 0 <= elf.size - max(ends) < _CHUNK:
+        return False
     # What programs append to themselves they find by its place; patchelf's last byte is a zero.
     file.seek(max(ends))
-    if not 0 <= elf.size - max(ends) < _CHUNK or file.read(_CHUNK).strip(b"\0"):
+    if file.read(_CHUNK).strip(b"\0"):
         return False
     return all(
         item.align in (0, 1)

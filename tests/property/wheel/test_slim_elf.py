@@ -3,7 +3,7 @@
 import io
 from collections.abc import Sequence
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from helpers.elf_programs import Part, loaded_memory, program
@@ -64,6 +64,9 @@ def test_what_is_loaded_and_what_is_no_debugging_data_stays(
     damage=st.lists(st.tuples(st.integers(0, 2000), st.integers(0, 255)), min_size=1, max_size=6),
     back=st.booleans(),
 )
+# Section tables that point beyond what any file can hold.
+@example(pieces=[("loaded", 0, 1)], damage=[(160, 128)], back=True)
+@example(pieces=[("loaded", 0, 1)], damage=[(32, 128)], back=True)
 @settings(deadline=None, max_examples=150)
 def test_damage_is_no_error(
     pieces: list[tuple[str, int, int]], damage: list[tuple[int, int]], back: bool
