@@ -60,6 +60,8 @@ _COMPILE: Final = [
     "--quiet",
     "--universal",
     "--generate-hashes",
+    "--python",
+    sys.executable,
     "--python-version",
     "3.11",
     "--format",
@@ -369,8 +371,14 @@ def run_uv(arguments: Sequence[str], stdin: str, environ: Mapping[str, str], ind
         for name in ("UV_CACHE_DIR", "UV_NATIVE_TLS", "UV_SYSTEM_CERTS")
         if name in environ
     }
-    # The machine's certificates, as everywhere else; both of uv's names for that, older and newer.
-    defaults = {"UV_NO_PROGRESS": "1", "UV_NATIVE_TLS": "true", "UV_SYSTEM_CERTS": "true"}
+    defaults = {
+        "UV_NO_PROGRESS": "1",
+        # Our own Python resolves for any other; uv would look for that one first, and download it.
+        "UV_PYTHON_DOWNLOADS": "never",
+        # The machine's certificates, as everywhere else; both of uv's names for that, older and newer.
+        "UV_NATIVE_TLS": "true",
+        "UV_SYSTEM_CERTS": "true",
+    }
     env |= defaults | kept | dict(index.environ)
     with tempfile.TemporaryDirectory() as folder:
         done = subprocess.run(

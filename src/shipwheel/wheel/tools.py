@@ -5,6 +5,7 @@ A lock for every Python and platform would put thousands of hashes into a file t
 
 from __future__ import annotations
 
+import sys
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
@@ -29,8 +30,12 @@ def pin_tools(
     Raises BuildError `build-requirements` when they cannot be resolved.
     """
     python = targets[0].python_minor
-    words = ["pip", "compile", "--quiet", "--universal", "--python-version", python, "--generate-hashes"]
+    words = ["pip", "compile", "--quiet", "--universal", "--generate-hashes"]
     words += [
+        "--python",
+        sys.executable,
+        "--python-version",
+        python,
         "--format",
         "pylock.toml",
         "--no-config",

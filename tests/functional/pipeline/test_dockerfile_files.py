@@ -1,5 +1,6 @@
 """`shipwheel init` from end to end, over a loopback index that has the tools: no engine and no network."""
 
+import socket
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,19 @@ def test_the_files_are_written_and_stay_as_planned_without_any_network(bench, pr
     assert (again.returncode, again.stdout) == (0, "")
     assert len(bench.index.requests) == asked
     assert bench.run("init", "--quiet", project).stdout == ""
+
+
+def test_no_python_is_downloaded_to_pin_tools_for_it(bench, project: Path) -> None:  # type: ignore[no-untyped-def]
+    with socket.create_server(("127.0.0.1", 0)) as proxy:
+        address = f"http://127.0.0.1:{proxy.getsockname()[1]}"
+        # No Python is on PATH, and whoever wants one from elsewhere has to ask here.
+        environ = {"HTTPS_PROXY": address, "PATH": "/nowhere", "UV_HTTP_TIMEOUT": "1"}
+        done = bench.run("init", "--quiet", project, environ=environ)
+
+        proxy.setblocking(False)
+        with pytest.raises(BlockingIOError):  # nobody asked the proxy for another host
+            proxy.accept()
+    assert done.returncode == 0, done.stderr
 
 
 def test_the_tools_are_pinned_in_shipwheel_lock(bench, project: Path) -> None:  # type: ignore[no-untyped-def]
