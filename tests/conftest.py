@@ -53,3 +53,8 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Give the "127.0.0.1:PORT" of a real registry; a test uses repository names of its own."""
     with docker_registry(tmp_path_factory.mktemp("registry")) as address:
         yield address
+
+
+def pytest_make_parametrize_id(config: pytest.Config, val: object, argname: str) -> str | None:
+    """Name long values by their argument: in a test's name they differ with the clock, or become paths."""
+    return argname if isinstance(val, bytes | str) and len(val) > 60 else None
