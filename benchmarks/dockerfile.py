@@ -2,7 +2,7 @@
 
 Same engine, same base, same locked versions, one run, in turns. Prints a table: seconds of `docker build` for a cold
 build (also in processor seconds, which other work on the machine changes less), no change, an edited line, a new
-version, one upgraded dependency; and the image's size.
+version, one upgraded dependency; the image's size, and what a registry is sent of it first and after the upgrade.
 
     make bench-dockerfile          (python benchmarks/dockerfile.py [--repeat 3] [--write docs/...])
 
@@ -23,6 +23,7 @@ import sys
 import tempfile
 import time
 import tomllib
+import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +31,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "tests")]
 
-from packaging.version import Version  # noqa: E402
+from packaging.markers import Marker  # noqa: E402
 from pypi_simple import PYPI_SIMPLE_ENDPOINT  # noqa: E402
 
 from helpers.docker import DockerEngine, docker_engine  # noqa: E402
@@ -43,6 +44,7 @@ BUNDLE = Path(os.environ.get("SSL_CERT_FILE", "/etc/ssl/certs/ca-certificates.cr
 # A small package that another one brings along: nothing but the lock names it.
 UPGRADED, OLDER = "tzdata", "2025.2"
 KINDS = ("cold", "cold, processor", "no change", "edit a line", "new version", "one dependency")
+SIZES = ("on disk", "above the base", "sent for it")
 # Where Docker counts what its containers use, by the kernel's cgroup version: nanoseconds, or a file of them.
 CGROUPS = (Path("/sys/fs/cgroup/cpuacct/docker/cpuacct.usage"), Path("/sys/fs/cgroup/docker/cpu.stat"))
 
@@ -78,7 +80,7 @@ def main() -> int:
             cold = measure_cold(engine, variants, options.repeat)
             table = render(
                 [
-                    (variant, {**cold[variant.name], **measure(engine, variant, options.repeat)})
+                    (variant, {**cold[variant.name], **measure(engine, variant, options.repeat, address)})
                     for variant in variants
                 ]
             )
@@ -157,16 +159,16 @@ def baseline(installer: str, base: str) -> str:
 
 
 def use_uv(project: Path) -> None:
-    """Lock with uv what poetry.lock has: the same versions of everything."""
+    """Lock with uv what poetry.lock has for the base's Python: the same versions of everything."""
     locked = tomllib.loads((project / "poetry.lock").read_text("utf-8"))["package"]
-    newest: dict[str, str] = {}
-    for package in locked:
-        # Of several versions of one package the newest is for the newest Python.
-        versions = (newest.get(package["name"], "0"), package["version"])
-        newest[package["name"]] = max(versions, key=Version)
-    pins = [f"{name}=={version}" for name, version in newest.items()]
+    on_base = {"python_version": "3.13", "python_full_version": "3.13.5"}
+    pins = [
+        f"{package['name']}=={package['version']}"
+        for package in locked
+        if "markers" not in package or Marker(package["markers"]).evaluate(on_base)
+    ]
     pyproject = project / "pyproject.toml"
-    uv = f"constraint-dependencies = {json.dumps(pins)}\nenvironments = [\"python_version >= '3.13'\"]\n"
+    uv = f"constraint-dependencies = {json.dumps(pins)}\nenvironments = [\"python_version == '3.13'\"]\n"
     pyproject.write_text(f"{pyproject.read_text()}\n[tool.uv]\n{uv}")
     (project / "poetry.lock").unlink()
     subprocess.run([BIN / "uv", "lock", "--quiet"], cwd=project, check=True)
@@ -214,8 +216,8 @@ def measure_cold(engine: DockerEngine, variants: list[Variant], repeat: int) -> 
     }
 
 
-def measure(engine: DockerEngine, variant: Variant, repeat: int) -> dict[str, float]:
-    """Return median seconds for each kind of change, and the image's size in MB."""
+def measure(engine: DockerEngine, variant: Variant, repeat: int, address: str) -> dict[str, float]:
+    """Return median seconds for each kind of change, and the image's size in MB: on disk, and what is sent."""
     project = variant.project
     code, pyproject = project / "src/report/main.py", project / "pyproject.toml"
     lock = next(path for path in (project / "uv.lock", project / "poetry.lock") if path.exists())
@@ -243,6 +245,7 @@ def measure(engine: DockerEngine, variant: Variant, repeat: int) -> dict[str, fl
     )
     found = {}
     build(engine, variant)  # the other variants have had their turns since
+    before = push(engine, address, variant)
     for kind, times, change in plans:
         seconds = []
         for number in range(times):
@@ -250,8 +253,28 @@ def measure(engine: DockerEngine, variant: Variant, repeat: int) -> dict[str, fl
             seconds.append(build(engine, variant))
         found[kind] = statistics.median(seconds)
         print(f"{variant.name}: {kind} {seconds}", file=sys.stderr, flush=True)
-    found["MB"] = int(engine.docker("image", "inspect", "--format", "{{.Size}}", "bench")) / 1e6
+    after = push(engine, address, variant)
+    base = set(layers(address, "python", "3.13-slim"))
+    found["on disk"] = int(engine.docker("image", "inspect", "--format", "{{.Size}}", "bench")) / 1e6
+    found["above the base"] = sum(size for digest, size in before.items() if digest not in base) / 1e6
+    found["sent for it"] = sum(size for digest, size in after.items() if digest not in before) / 1e6
     return found
+
+
+def push(engine: DockerEngine, address: str, variant: Variant) -> dict[str, int]:
+    """Push the image that was built last; return its layers."""
+    name = variant.name.lower().replace(", ", "-")
+    engine.docker("tag", "bench", f"{address}/{name}")
+    engine.docker("push", "--quiet", f"{address}/{name}")
+    return layers(address, name, "latest")
+
+
+def layers(address: str, name: str, tag: str) -> dict[str, int]:
+    """Return digests and compressed sizes in bytes of the layers of an image in the registry."""
+    kinds = "application/vnd.docker.distribution.manifest.v2+json, application/vnd.oci.image.manifest.v1+json"
+    request = urllib.request.Request(f"http://{address}/v2/{name}/manifests/{tag}", headers={"Accept": kinds})
+    with urllib.request.urlopen(request) as answer:
+        return {layer["digest"]: layer["size"] for layer in json.load(answer)["layers"]}
 
 
 def build(engine: DockerEngine, variant: Variant, *words: str) -> float:
@@ -292,16 +315,23 @@ def render(rows: list[tuple[Variant, dict[str, float]]]) -> str:
         "# The Dockerfile road, measured",
         "",
         f"Seconds of `docker build` of a data service (numpy, pandas, pyarrow, scikit-learn) on {os.cpu_count()} processors;",
-        f"load average before the end: {os.getloadavg()[1]:.1f}. Size on disk, uncompressed. Ratios mean more than seconds.",
+        f"load average of five minutes at the end: {os.getloadavg()[1]:.1f}. Differences under 15 % mean nothing.",
         "",
-        f"| | {' | '.join(KINDS)} | MB |",
-        f"|---|{'---|' * (len(KINDS) + 1)}",
-    ]
-    lines += [
-        f"| {variant.name} | {' | '.join(f'{found[kind]:.1f}' for kind in KINDS)} | {found['MB']:.0f} |"
-        for variant, found in rows
+        f"| seconds | {' | '.join(KINDS)} |",
+        f"|---|{'---|' * len(KINDS)}",
+        *(row(variant, found, KINDS) for variant, found in rows),
+        "",
+        "What an image takes on disk; what of it is above the base, compressed; what a registry is sent for the one dependency.",
+        "",
+        f"| MB | {' | '.join(SIZES)} |",
+        f"|---|{'---|' * len(SIZES)}",
+        *(row(variant, found, SIZES) for variant, found in rows),
     ]
     return "\n".join(lines) + "\n"
+
+
+def row(variant: Variant, found: dict[str, float], kinds: tuple[str, ...]) -> str:
+    return f"| {variant.name} | {' | '.join(f'{found[kind]:.1f}' for kind in kinds)} |"
 
 
 if __name__ == "__main__":

@@ -44,7 +44,7 @@ home.write_text("works")
 print(json.dumps({
     "uid": os.getuid(), "gid": os.getgid(), "pip": has_pip, "home": str(home), "writable": writable(),
     "bytecode": sorted({kind(p) for p in pathlib.Path(sys.prefix).rglob("*.pyc")}),
-    "uncompiled": [str(p) for p in pathlib.Path(sys.prefix).rglob("*.py") if not list(p.parent.glob(f"__pycache__/{p.stem}.*"))],
+    "uncompiled": [str(p) for p in pathlib.Path(sys.prefix).rglob("*.py") if not list(p.parent.glob(f"__pycache__/{p.stem}.*")) and "tests" not in p.parts],
     "programs": [n for n in ("pip", "pip3", "poetry", "pipx", "uv", "gcc", "git", "sudo") if shutil.which(n)],
     "app": sorted(str(p) for p in pathlib.Path("/app").iterdir()),
     "found": sorted(str(p) for n in ("*.lock", "pyproject.toml", "Dockerfile", ".env", ".git") for p in pathlib.Path("/app").rglob(n)),

@@ -19,7 +19,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from shipwheel.engine.secrets import build_secrets
+from shipwheel.engine.secrets import build_secrets, variables_of_addresses
 from shipwheel.errors import HostError, ProjectError
 
 SERVICE: Final = "app-dev"
@@ -54,7 +54,8 @@ def run(options: argparse.Namespace) -> int:
         "--file",
         str(root / "compose.yaml"),
     ]
-    with build_secrets((), os.environ) as secrets:
+    manifests = (root / "pyproject.toml", root / "Pipfile", *sorted(root.glob("*requirements*.txt")))
+    with build_secrets((), os.environ, variables_of_addresses(manifests)) as secrets:
         environ = compose_environ(os.environ, secrets, uid=os.getuid(), gid=os.getgid())
         return subprocess.run([*command, *words], env=environ, check=False).returncode
 

@@ -22,7 +22,7 @@ from shipwheel.engine.build import (
     image_format,
     run_build,
 )
-from shipwheel.engine.secrets import build_secrets
+from shipwheel.engine.secrets import build_secrets, variables_of_addresses
 from shipwheel.errors import UsageError
 
 
@@ -97,6 +97,8 @@ def run_engine(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
     road = plan.dockerfile
     assert road is not None  # noqa: S101 - plan_dockerfile's promise
     files = {Path(file.path).name: file.text for file in render_files(plan)}
+    context = (project.root / road.context).resolve()
+    named = variables_of_addresses(context / path for path in road.manifests)
     with ExitStack() as stack:
         dockerfile = project.root / "Dockerfile"
         ignore = None if not road.folder else project.root / "Dockerfile.dockerignore"
@@ -110,7 +112,7 @@ def run_engine(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
         check_target(text, target)
         build = EngineBuild(
             dockerfile=dockerfile,
-            context=(project.root / road.context).resolve(),
+            context=context,
             target=target,
             tags=[] if target == "test" else tags,
             image_format=image_format(text),
@@ -123,7 +125,7 @@ def run_engine(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
             no_cache=options.no_cache,
             builder=options.builder,
             epoch=request.epoch if options.epoch is not None or "SOURCE_DATE_EPOCH" in environ else None,
-            secrets=stack.enter_context(build_secrets(options.secret or (), environ)),
+            secrets=stack.enter_context(build_secrets(options.secret or (), environ, named)),
             labels={item.name: item.value for item in plan.labels if item.name == VERSION_LABEL},
             extra=options.passed_on or (),
         )

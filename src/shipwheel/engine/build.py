@@ -64,7 +64,14 @@ _HINTS: Final = (
         re.compile(r"\b401\b|\b403\b|Unauthorized|Forbidden"),
         "an index wants a login: --secret id=index,src=FILE, with lines NAME=value such as PIP_INDEX_URL=…",
     ),
-    (re.compile(r"changed significantly|--locked|lock ?file is (?:not up|out)|needs to be updated"), "lock the project again"),
+    # Poetry; uv; PDM; Pipenv.
+    (
+        re.compile(
+            r"changed significantly|--locked|lock ?file is (?:not up|out)|needs to be updated"
+            r"|Lockfile doesn't satisfy|Aborting deploy"
+        ),
+        "lock the project again",
+    ),
 )  # fmt: skip
 
 

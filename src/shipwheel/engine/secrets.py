@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -21,14 +22,30 @@ _INDEX_PREFIXES: Final = (
     "POETRY_HTTP_BASIC_",
     "PDM_PYPI_",
 )
+# https://${USER}:${PASSWORD}@index.example: PDM, Pipenv and pip put variables into such addresses.
+_ADDRESS: Final = re.compile(r"://[^\s\"'/@]*\$\{\w+\}[^\s\"'/@]*@")
+
+
+def variables_of_addresses(files: Iterable[Path]) -> frozenset[str]:
+    """Return the names of the variables that logins in these files' addresses are made of; the lost are skipped."""
+    texts = (path.read_text("utf-8", errors="replace") for path in files if path.is_file())
+    return frozenset(
+        name
+        for text in texts
+        for address in _ADDRESS.findall(text)
+        for name in re.findall(r"\$\{(\w+)\}", address)
+    )
 
 
 @contextmanager
-def build_secrets(words: Sequence[str], environ: Mapping[str, str]) -> Iterator[dict[str, Path]]:
+def build_secrets(
+    words: Sequence[str], environ: Mapping[str, str], named: Iterable[str] = ()
+) -> Iterator[dict[str, Path]]:
     """Yield the files to give as secrets: those of `words`, and what this machine's own pip or uv would use.
 
-    Raises UsageError `bad-secret`.
+    `named` are further variables that the secret `index` is to have. Raises UsageError `bad-secret`.
     """
+    wanted = {*_INDEX_VARIABLES, *named}
     found: dict[str, Path] = {}
     for word in words:
         fields = dict(part.partition("=")[::2] for part in word.split(","))
@@ -43,7 +60,7 @@ def build_secrets(words: Sequence[str], environ: Mapping[str, str]) -> Iterator[
     logins = [
         f"{name}={shlex.quote(value)}\n"
         for name, value in sorted(environ.items())
-        if name in _INDEX_VARIABLES or name.startswith(_INDEX_PREFIXES)
+        if name in wanted or name.startswith(_INDEX_PREFIXES)
     ]
     if not logins or "index" in found:
         yield found

@@ -8,11 +8,18 @@ from collections.abc import Iterable
 from typing import Final
 
 from shipwheel.plan.model import BuildPlan, DockerfilePlan
-from shipwheel.render.installers import Words, installer_words
+from shipwheel.render.installers import TOOLS, Words, installer_words
 from shipwheel.render.instructions import BASE, below, double, env, escape, run, spaced, title
 from shipwheel.render.kit import render_kit
 from shipwheel.render.text import own_region
-from shipwheel.render.tools import SECRETS, install_member, render_builder, render_workshop
+from shipwheel.render.tools import (
+    SECRETS,
+    VENV,
+    install_member,
+    render_builder,
+    render_workshop,
+    tool_environment,
+)
 
 # Where the context lies in the stages that build; nothing of it is in the app stage.
 SOURCE: Final = "/src"
@@ -99,17 +106,62 @@ def _manifests(road: DockerfilePlan) -> list[str]:
 
 
 def _app_pre(words: Words, road: DockerfilePlan) -> list[str]:
+    heading = title("app-pre", "production dependencies alone")
+    # uv leaves files behind by which it keeps others of its kind out.
+    tidy = ('rm -f "$VIRTUAL_ENV/.lock" /tmp/uv-*.lock',) if road.installer == "uv" else ()
+    install = (f"compile-ahead with-secrets {words.production}", *tidy)
+    mounts = (words.cache, _BYTECODE_CACHE, *SECRETS)
+    if _compiles(road):
+        return [
+            *heading,
+            "# On the builder, which has what compiles; of all this the app gets the venv.",
+            "FROM builder AS app-pre",
+            f"COPY --from=manifests /manifests/ {SOURCE}/",
+            f"WORKDIR {below(SOURCE, road.folder)}",
+            run(*install, mounts=mounts),
+            *own_region("app-pre"),
+        ]
     return [
-        *title("app-pre", "production dependencies alone"),
-        "FROM builder AS app-pre",
-        f"COPY --from=manifests /manifests/ {SOURCE}/",
-        f"WORKDIR {below(SOURCE, road.folder)}",
-        run(
-            f"compile-ahead with-secrets {words.production}",
-            mounts=(words.cache, _BYTECODE_CACHE, *SECRETS),
-        ),
+        *heading,
+        "# On the base itself, in the place where they will ship: nothing is copied. The tools are there meanwhile.",
+        f"FROM {BASE} AS app-pre",
+        "ARG WORKDIR",
+        *words.arguments,
+        *([_apt_run(road.packages)] if road.packages else []),
+        *([] if _removes_late(road) else [*_removal_note(), run(*_REMOVE_INSTALLERS)]),
+        "# Buildah does not look into mounts; this tells it whether there is anything else to install.",
+        "COPY --from=manifests /fingerprint ${WORKDIR}/.venv/.fingerprint",
+        run(*_with_tools(road, words), VENV, *install, mounts=(*_tool_mounts(), *mounts)),
         *own_region("app-pre"),
     ]
+
+
+def _compiles(road: DockerfilePlan) -> bool:
+    """Tell whether dependencies are compiled, with what must not be in the app."""
+    return bool(road.build_packages)
+
+
+def _removes_late(road: DockerfilePlan) -> bool:
+    """Tell whether the base's pip is needed until the dependencies are there."""
+    return _compiles(road) or road.installer == "pip"
+
+
+def _removal_note() -> list[str]:
+    return ["# Nothing that installs: neither the base's pip nor its like."]
+
+
+def _tool_mounts() -> tuple[str, ...]:
+    return (
+        f"--mount=type=bind,from=builder,source={TOOLS},target={TOOLS}",
+        f"--mount=type=bind,from=manifests,source=/manifests,target={SOURCE},rw",
+    )
+
+
+def _with_tools(road: DockerfilePlan, words: Words) -> tuple[str, str]:
+    """Return the steps that make a shell ready for the tool; an ENV would stay in the image."""
+    pairs = (pair.partition("=") for pair in tool_environment(road, words))
+    exports = " \\\n      ".join(f'{name}="{value}"' for name, _, value in pairs)
+    return f"export {exports}", f"cd {below(SOURCE, road.folder)}"
 
 
 def _project(road: DockerfilePlan) -> list[str]:
@@ -135,20 +187,21 @@ def _project(road: DockerfilePlan) -> list[str]:
 def _app(plan: BuildPlan, road: DockerfilePlan) -> list[str]:
     lines = [
         *title("app", "what ships: the base, the venv and the project"),
-        f"FROM {BASE} AS app",
+        f"FROM {BASE if _compiles(road) else 'app-pre'} AS app",
         "ARG WORKDIR",
         "ARG USERNAME",
         "ARG USER_UID",
         "ARG USER_GID",
     ]
-    if road.packages:
+    if road.packages and _compiles(road):
         lines.append(_apt_run(road.packages))
+    removal = _REMOVE_INSTALLERS if _removes_late(road) else ()
     lines += [
-        "# Nothing that installs: neither the base's pip nor its like.",
-        run(*_REMOVE_INSTALLERS, *_add_user("/usr/sbin/nologin")),
+        *(_removal_note() if removal else []),
+        run(*removal, *_add_user("/usr/sbin/nologin")),
         *_environment(plan),
         "WORKDIR ${WORKDIR}",
-        "COPY --from=app-pre ${WORKDIR}/.venv ${WORKDIR}/.venv",
+        *(["COPY --from=app-pre ${WORKDIR}/.venv ${WORKDIR}/.venv"] if _compiles(road) else []),
         "COPY --from=project /project/ /",
     ]
     lines += [f"EXPOSE {port}" for port in plan.ports.value or ()]
@@ -174,27 +227,32 @@ def _dev(plan: BuildPlan, road: DockerfilePlan, words: Words) -> list[str]:
     lines = [
         *title("dev", "production dependencies below, development on top; the source is mounted or copied"),
         "FROM app-pre AS dev",
+        "ARG WORKDIR",
         "ARG USERNAME",
         "ARG USER_UID",
         "ARG USER_GID",
     ]
     if packages:
         lines.append(_apt_run(packages))
-    lines += [
-        run(
-            f"with-secrets {words.development}",
-            mounts=(words.cache, *SECRETS),
-        ),
-        run(*_add_user("/bin/bash"), *_sudoer(road)),
-    ]
+    install = f"with-secrets {words.development}"
+    if _compiles(road):
+        lines.append(run(install, mounts=(words.cache, *SECRETS)))
+    else:
+        lines += [
+            f"COPY --from=builder {TOOLS} {TOOLS}",
+            env(*tool_environment(road, words)),
+            run(
+                f"cd {below(SOURCE, road.folder)}", install, mounts=(_tool_mounts()[1], words.cache, *SECRETS)
+            ),
+        ]
+    lines.append(run(*_add_user("/bin/bash"), *_sudoer(road)))
     members = [
         install_member(member.build_system, "editable", below(home, member.folder), '""')
         for member in road.members
         if member.build_system is not None
     ]
     work = "${WORKDIR}" if home == "${WORKDIR}" else posixpath.join(home, road.folder)
-    here = posixpath.dirname(road.lock) == road.folder
-    lock = posixpath.basename(road.lock) if here else posixpath.join(home, road.lock)
+    followed = " ".join(_followed(road, home))
     lines += [
         "COPY --from=kit /kit/follow-lock /usr/local/bin/",
         *(["COPY --from=kit /kit/reduce.py /opt/"] if "/opt/reduce.py" in words.follow else []),
@@ -202,7 +260,7 @@ def _dev(plan: BuildPlan, road: DockerfilePlan, words: Words) -> list[str]:
         f"COPY --chown=${{USER_UID}}:${{USER_GID}} . {home}/",
         f"WORKDIR {work}",
         env(
-            f"LOCK_FILE={lock}",
+            f"LOCK_FILES={double(followed)}",
             f"INSTALL_COMMAND={double(words.follow)}",
             "HOME=/home/${USERNAME}",
             "PATH=${WORKDIR}/.venv/bin:$PATH",
@@ -212,7 +270,7 @@ def _dev(plan: BuildPlan, road: DockerfilePlan, words: Words) -> list[str]:
         "# Whoever owns the folders may replace what is in them; changing the files would double the image.",
         run(
             *members,
-            'sha256sum "$LOCK_FILE" > "$VIRTUAL_ENV/.made-from"',
+            f'sha256sum {followed} > "$VIRTUAL_ENV/.made-from"',
             f'find "$VIRTUAL_ENV" "{home}" -type d -exec chown "${{USER_UID}}:${{USER_GID}}" {{}} +',
             'chown "${USER_UID}:${USER_GID}" "$VIRTUAL_ENV/.made-from"',
         ),
@@ -222,6 +280,12 @@ def _dev(plan: BuildPlan, road: DockerfilePlan, words: Words) -> list[str]:
         'CMD ["sleep", "infinity"]',
     ]
     return lines
+
+
+def _followed(road: DockerfilePlan, home: str) -> list[str]:
+    """Return the files that decide what a dev container has, as seen from its working folder."""
+    files = [path for path in road.manifests if path.endswith((".txt", ".in"))] or [road.lock]
+    return [posixpath.join(home, path) if road.folder else path for path in files]
 
 
 def _test(road: DockerfilePlan) -> list[str]:

@@ -12,11 +12,13 @@ from shipwheel.plan.model import DockerfilePlan
 # pip installs pipx or uv; uv all else. Its cache is another file system, which cannot be linked from.
 _BY_PIP: Final = (("PIP_DISABLE_PIP_VERSION_CHECK", "1"), ("PIP_ROOT_USER_ACTION", "ignore"))
 _BY_UV: Final = (*_BY_PIP, ("UV_LINK_MODE", "copy"), ("UV_PYTHON_DOWNLOADS", "never"))
-_PIPX: Final = (("PIPX_HOME", "/opt/pipx/home"), ("PIPX_BIN_DIR", "/opt/pipx/bin"), *_BY_UV)
+_PIPX: Final = (("PIPX_HOME", "/opt/tools/pipx"), ("PIPX_BIN_DIR", "/opt/tools/bin"), *_BY_UV)
 
+# All that installs, in one folder: a stage that is to ship has it mounted for as long as it needs it.
+TOOLS: Final = "/opt/tools"
 
 # The base's own interpreter, which has pip: in a dev container the venv's comes first on PATH.
-BASE_PYTHON: Final = "/opt/base-python"
+BASE_PYTHON: Final = f"{TOOLS}/bin/base-python"
 # Where a dev container keeps manifests without the projects that it has the source of.
 _REDUCED: Final = "$HOME/.cache/reduced"
 # A path of the context → the same file, as a tool is told of it.

@@ -9,7 +9,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from shipwheel.plan.model import DockerfilePlan, PlannedPins
-from shipwheel.render.installers import BASE_PYTHON, Words
+from shipwheel.render.installers import BASE_PYTHON, TOOLS, Words
 from shipwheel.render.instructions import BASE, env, run, title
 from shipwheel.render.text import own_region
 
@@ -21,7 +21,7 @@ _PIP_CACHE: Final = "--mount=type=cache,target=/root/.cache/pip"
 _UV_CACHE: Final = "--mount=type=cache,target=/root/.cache/uv"
 _PIP: Final = "FOR_TOOLS=1 with-secrets python3 -m pip install --quiet"
 _UV: Final = "FOR_TOOLS=1 with-secrets uv pip install --quiet --no-config --require-hashes --compile-bytecode"
-_VENV: Final = 'python3 -m venv --without-pip "$VIRTUAL_ENV"'
+VENV: Final = 'python3 -m venv --without-pip "$VIRTUAL_ENV"'
 
 
 def render_builder(road: DockerfilePlan, words: Words, system: Sequence[str]) -> list[str]:
@@ -32,9 +32,9 @@ def render_builder(road: DockerfilePlan, words: Words, system: Sequence[str]) ->
         f"FROM {BASE} AS builder",
         "ARG WORKDIR",
         *words.arguments,
-        env("VIRTUAL_ENV=${WORKDIR}/.venv", *map("=".join, words.environment), f"PATH={_path(road)}:$PATH"),
+        env(*tool_environment(road, words)),
         *system,
-        "COPY --from=kit /kit/with-secrets /kit/compile-ahead /usr/local/bin/",
+        f"COPY --from=kit /kit/with-secrets /kit/compile-ahead {TOOLS}/bin/",
         *([f"COPY --from=kit {' '.join(pins)} /opt/"] if pins else []),
     ]
     if road.launcher is not None:
@@ -42,10 +42,10 @@ def render_builder(road: DockerfilePlan, words: Words, system: Sequence[str]) ->
     elif road.tool is not None:
         version, file = words.version_argument, "/opt/tool.txt"
         check = _unless_pinned(version, road.tool.version, road.installer, file)
-        steps = (check, f"{_PIP} --target /opt/pipx --requirement {file}", _VENV)
+        steps = (check, f"{_PIP} --no-compile --target {TOOLS}/lib --requirement {file}", VENV)
         lines.append(run(*steps, mounts=(_PIP_CACHE, *SECRETS)))
     else:
-        lines.append(run(_VENV, f'ln -s "$(command -v python3)" {BASE_PYTHON}'))
+        lines.append(run(VENV, f'ln -s "$(command -v python3)" {BASE_PYTHON}'))
     return [*lines, *own_region("builder")]
 
 
@@ -83,8 +83,10 @@ def install_member(build_system: int | None, mode: str, folder: str, into: str) 
     )
 
 
-def _path(road: DockerfilePlan) -> str:
-    return "/opt/pipx/bin" if road.launcher is None else "/opt/pipx/bin:/opt/pipx/lib/bin"
+def tool_environment(road: DockerfilePlan, words: Words) -> list[str]:
+    """Return the pairs NAME=value that the tool runs with; they need the argument WORKDIR."""
+    path = f"{TOOLS}/bin:{TOOLS}/lib/bin" if road.tool is not None else f"{TOOLS}/bin"
+    return ["VIRTUAL_ENV=${WORKDIR}/.venv", *map("=".join, words.environment), f"PATH={path}:$PATH"]
 
 
 def _launched(road: DockerfilePlan, launcher: PlannedPins, words: Words) -> list[str]:
@@ -93,21 +95,21 @@ def _launched(road: DockerfilePlan, launcher: PlannedPins, words: Words) -> list
         raise ValueError("a launcher without a tool")
     version, name = words.version_argument, road.installer
     plugins = "".join(f" --preinstall {_pinned(one, road.tool)}" for one in road.tool.requires[1:])
-    pipx = "FOR_TOOLS=1 PYTHONPATH=/opt/pipx/lib with-secrets python3 -m pipx install"
+    pipx = f"FOR_TOOLS=1 PYTHONPATH={TOOLS}/lib with-secrets python3 -m pipx install"
     hashes = '--pip-args="--require-hashes --constraint /opt/tool.txt"'
     wanted = f'"{name}==${{{version}}}"'
     check = _unless_pinned("PIPX_VERSION", launcher.version, "pipx[uv]", "/opt/pipx.txt")
     return [
         run(
             check,
-            f"{_PIP} --target /opt/pipx/lib --requirement /opt/pipx.txt",
+            f"{_PIP} --no-compile --target {TOOLS}/lib --requirement /opt/pipx.txt",
             mounts=(_PIP_CACHE, *SECRETS),
         ),
         run(
             f'if [ "${{{version}}}" = "{road.tool.version}" ]; then \\\n'
             f"      {pipx} \\\n        {hashes}{plugins} {wanted}; \\\n"
             f"    else \\\n      {pipx} {wanted}{_injected(road, pipx)}; \\\n    fi",
-            _VENV,
+            VENV,
             mounts=(_UV_CACHE, *SECRETS),
         ),
     ]

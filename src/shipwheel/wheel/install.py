@@ -23,6 +23,7 @@ from typing import Any, Final, Literal
 from shipwheel.errors import IntegrityError
 from shipwheel.wheel.archive import RecordRow, Wheel, WheelReader
 from shipwheel.wheel.members import Member
+from shipwheel.wheel.suites import without_suites
 
 INSTALLER: Final = b"shipwheel\n"
 _SCHEMES: Final = ("purelib", "platlib", "headers", "scripts", "data")
@@ -86,17 +87,15 @@ def python_sources(
 ) -> tuple[tuple[str, Member], ...]:
     """Return the importable .py files (installed path, member), sorted: what to compile ahead.
 
+    Test suites inside the package are no part of it: no program imports them.
     `without` are paths of members that are not installed.
     """
     library = site_packages(python) + "/"
     found = {
         _place(wheel, member, python): member for member in _in_order(wheel) if member.path not in without
     }
-    return tuple(
-        (path, member)
-        for path, member in sorted(found.items(), key=lambda item: item[0])
-        if path.startswith(library) and path.endswith(".py")
-    )
+    sources = (path for path in sorted(found) if path.startswith(library) and path.endswith(".py"))
+    return tuple((path, found[path]) for path in without_suites(sources))
 
 
 def bytecode_path(source: str, cache_tag: str) -> str:

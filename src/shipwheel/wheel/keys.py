@@ -10,7 +10,7 @@ from typing import Any, Final
 from shipwheel.oci.layer import RECIPE as LAYER_RECIPE
 
 # Each is part of every key: it changes whenever the same wheels would give other bytes.
-BYTECODE_RECIPE: Final = "bytecode/1"
+BYTECODE_RECIPE: Final = "bytecode/2"
 WHEEL_LAYER_RECIPE: Final = f"wheel-layer/1+{LAYER_RECIPE}"
 # Of `slim`, `slim_needs` and `slim_elf`; only in the keys of layers that are slimmed.
 SLIM_RECIPE: Final = "slim/1"

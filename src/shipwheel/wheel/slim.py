@@ -10,7 +10,7 @@ import base64
 import hashlib
 import posixpath
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -22,11 +22,11 @@ from shipwheel.wheel.install import ChangedFile, install_paths, read_entry_point
 from shipwheel.wheel.members import Member
 from shipwheel.wheel.slim_elf import plan_strip
 from shipwheel.wheel.slim_needs import Module, needed_by
+from shipwheel.wheel.suites import suite_folders
 
 _LICENCE: Final = re.compile(
     r"(?i)(?:.*[._-])?(?:licen[cs]es?|copying|notices?|copyright|authors)(?:[._-].*)?"
 )
-_TEST_FILE: Final = re.compile(r"test_.*\.py|.*_test\.py|conftest\.py")
 _HEADER: Final = re.compile(r".*\.(?:h|hh|hpp|hxx|h\+\+|cuh|pxd|pxi)")
 _SOURCE_MAP: Final = re.compile(r".*\.(?:js|mjs|cjs|css)\.map")
 _DOCUMENTATION: Final = re.compile(r"share/(?:doc|man|info|gtk-doc)/.*")
@@ -132,10 +132,10 @@ def _tests(
     wheel: Wheel, reader: WheelReader, open_to: Mapping[str, str], library: str, notes: list[str]
 ) -> set[str]:
     """Return the members in folders of tests, but for folders that the rest of the wheel imports."""
-    roots = _test_folders([place for place in open_to.values() if place.startswith(library)], library)
+    roots = suite_folders(place for place in open_to.values() if place.startswith(library))
     in_root: dict[str, list[str]] = {}
     for path, place in open_to.items():
-        root = next((folder for folder in _parents(place) if folder in roots), None)
+        root = next((folder.rstrip("/") for folder in roots if place.startswith(folder)), None)
         if root is None and place.startswith(library) and posixpath.basename(place) == "conftest.py":
             root = place
         if root is not None:
@@ -156,30 +156,6 @@ def _tests(
     for root, why in sorted(needed.items()):
         notes.append(f"{wheel.name} keeps {root.removeprefix(library)}: {why} imports it")
     return {path for path, root in going.items() if root not in needed}
-
-
-def _test_folders(places: Sequence[str], library: str) -> set[str]:
-    """Return the folders called `test` or `tests` that hold what pytest or unittest would collect.
-
-    Public modules for others' tests (`django.test`) hold no tests themselves.
-    """
-    found = set()
-    for place in places:
-        if _TEST_FILE.fullmatch(posixpath.basename(place)):
-            found |= {
-                folder
-                for folder in _parents(place)
-                if posixpath.basename(folder) in ("test", "tests") and folder.startswith(library)
-            }
-    return found
-
-
-def _parents(path: str) -> Iterator[str]:
-    """Yield the folders above `path`, outermost first."""
-    at = path.find("/")
-    while at != -1:
-        yield path[:at]
-        at = path.find("/", at + 1)
 
 
 def _module_name(path: str) -> str:

@@ -17,6 +17,22 @@ from helpers.tools import require_tool
 from shipwheel.testing.index import FakeIndex
 
 HERE = Path(__file__).parent
+# What the images of the databases' makers do, with Debian's packages.
+POSTGRES = """
+FROM {base}
+RUN apt-get update && apt-get install --yes --no-install-recommends postgresql
+ENV PATH="/usr/lib/postgresql/17/bin:$PATH"
+USER postgres
+RUN printf '%s\\n' 'set -e' 'initdb -D /tmp/data --username="$POSTGRES_USER" > /dev/null' \\
+      'exec postgres -D /tmp/data -c listen_addresses=* -c unix_socket_directories=/var/run/postgresql' \\
+      > /tmp/start
+CMD ["sh", "/tmp/start"]
+"""
+REDIS = """
+FROM {base}
+RUN apt-get update && apt-get install --yes --no-install-recommends redis-server
+CMD ["redis-server", "--protected-mode", "no"]
+"""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -75,6 +91,21 @@ def road(
     )
     yield road
     road.clean()
+
+
+@pytest.fixture(scope="session")
+def databases(road: Road) -> Iterator[None]:
+    """Give images under the names that compose.yaml has, where the engine has none."""
+    made = []
+    for name, text in (("postgres:17-alpine", POSTGRES), ("redis:8-alpine", REDIS)):
+        if road.engine.docker("image", "ls", "--quiet", name):
+            continue
+        words = ("build", "--quiet", "--network=host", "--tag", name, "-")
+        road.engine.docker(*words, input_=text.format(base=road.base).encode())
+        made.append(name)
+    yield
+    if made:
+        road.engine.docker("image", "rm", "--force", *made)
 
 
 @pytest.fixture

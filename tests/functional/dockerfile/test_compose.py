@@ -17,44 +17,12 @@ from helpers.road import MIRROR, PLUGIN, Road
 
 pytestmark = [pytest.mark.engine, pytest.mark.network, pytest.mark.xdist_group("engine")]
 
-# What the images of the databases' makers do, with Debian's packages.
-POSTGRES = """
-FROM {base}
-RUN apt-get update && apt-get install --yes --no-install-recommends postgresql
-ENV PATH="/usr/lib/postgresql/17/bin:$PATH"
-USER postgres
-RUN printf '%s\\n' 'set -e' 'initdb -D /tmp/data --username="$POSTGRES_USER" > /dev/null' \\
-      'exec postgres -D /tmp/data -c listen_addresses=* -c unix_socket_directories=/var/run/postgresql' \\
-      > /tmp/start
-CMD ["sh", "/tmp/start"]
-"""
-REDIS = """
-FROM {base}
-RUN apt-get update && apt-get install --yes --no-install-recommends redis-server
-CMD ["redis-server", "--protected-mode", "no"]
-"""
-
 
 def until(true: Callable[[], bool], seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < deadline
         time.sleep(0.2)
-
-
-@pytest.fixture(scope="module")
-def databases(road: Road) -> Iterator[None]:
-    """Give images under the names that compose.yaml has, where the engine has none."""
-    made = []
-    for name, text in (("postgres:17-alpine", POSTGRES), ("redis:8-alpine", REDIS)):
-        if road.engine.docker("image", "ls", "--quiet", name):
-            continue
-        words = ("build", "--quiet", "--network=host", "--tag", name, "-")
-        road.engine.docker(*words, input_=text.format(base=road.base).encode())
-        made.append(name)
-    yield
-    if made:
-        road.engine.docker("image", "rm", "--force", *made)
 
 
 @pytest.fixture(scope="module")

@@ -126,6 +126,6 @@ def test_nested_path_dependencies_are_in_the_image_as_wheels(tool: str, road: Ro
         "/src/libs/letters/src/letters/__init__.py /src/libs/marks/src/marks/__init__.py\n"
     )
     command = f'echo "# newer" >> {{lock}} && {{install}} && python -c "{program}"'
-    shell = command.replace("{lock}", '"$LOCK_FILE"').replace("{install}", 'sh -c "$INSTALL_COMMAND" >&2')
+    shell = command.replace("{lock}", '"$LOCK_FILES"').replace("{install}", 'sh -c "$INSTALL_COMMAND" >&2')
     if tool != "pipenv":  # JSON has no comments
         assert road.inside(dev, "-c", shell, entrypoint="sh").startswith("/src/libs/letters/src")

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from helpers.command import copy_example, uv
+from helpers.lock_corpus import run_tool
 from helpers.road import MIRROR, PLUGIN, Road
 from shipwheel.testing.projects import content_hash
 
@@ -97,3 +98,51 @@ def test_a_service_with_a_database_answers_and_its_suite_runs(road: Road) -> Non
     assert road.inside(image, "-c", program) == "200\n"
     build(road, root, target="test")
     shutil.rmtree(root)
+
+
+def test_a_pylock_is_installed_by_uv(road: Road) -> None:
+    root = road.folder / "pylocked"
+    (root / "src/pylocked").mkdir(parents=True)
+    (root / "src/pylocked/__init__.py").write_text(
+        "import click\n\n\ndef main() -> None:\n    click.echo(f'click {click.__name__}')\n"
+    )
+    (root / "pyproject.toml").write_text(
+        '[build-system]\nrequires = ["hatchling"]\nbuild-backend = "hatchling.build"\n'
+        '[project]\nname = "pylocked"\nversion = "1.0"\nrequires-python = ">=3.11"\ndependencies = ["click>=8"]\n'
+        '[project.scripts]\npylocked = "pylocked:main"\n'
+        f'[tool.shipwheel.base]\nimage = "{road.base}"\n'
+    )
+    exported = uv("export", "--quiet", "--project", root, "--format", "pylock.toml", "--no-emit-project")
+    (root / "uv.lock").unlink()
+    (root / "pylock.toml").write_text(exported)
+    assert road.engine.docker("run", "--rm", build(road, root)) == "click click\n"
+    where = "import pylocked; print(pylocked.__file__)"
+    assert road.inside(build(road, root, target="dev"), "-c", where) == "/app/src/pylocked/__init__.py\n"
+
+
+def test_a_member_of_a_pdm_workspace_brings_its_sister(road: Road) -> None:
+    root = road.folder / "pdm-workspace"
+    head = '[project]\nname = "{}"\nversion = "1.0"\nrequires-python = ">=3.11"\ndependencies = {}\n'
+    back_end = '[build-system]\nrequires = ["pdm-backend"]\nbuild-backend = "pdm.backend"\n'
+    for path, name, text, needs in (
+        ("packages/letters", "letters", "COUNT = 3\n", '["click>=8"]'),
+        (
+            ".",
+            "service",
+            "import click\nimport letters\n\n\ndef main() -> None:\n    click.echo(str(letters.COUNT))\n",
+            '["letters"]',
+        ),
+    ):
+        (root / path / "src" / name).mkdir(parents=True)
+        (root / path / "src" / name / "__init__.py").write_text(text)
+        (root / path / "pyproject.toml").write_text(head.format(name, needs) + back_end)
+    with (root / "pyproject.toml").open("a") as file:
+        file.write(
+            '[project.scripts]\nservice = "service:main"\n[tool.pdm.workspace]\nmembers = ["packages/*"]\n'
+        )
+    run_tool("pdm", ["lock"], root)
+    image = build(road, on_base(root, road))
+    assert road.engine.docker("run", "--rm", image) == "3\n"
+    where = "import letters; print(letters.__file__)"
+    dev = build(road, root, target="dev")
+    assert road.inside(dev, "-c", where) == "/app/packages/letters/src/letters/__init__.py\n"

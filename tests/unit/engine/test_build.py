@@ -21,7 +21,7 @@ from shipwheel.engine.build import (
     image_format,
     run_build,
 )
-from shipwheel.engine.secrets import build_secrets
+from shipwheel.engine.secrets import build_secrets, variables_of_addresses
 from shipwheel.errors import BuildError, HostError, UsageError
 
 BUILD = EngineBuild(
@@ -221,6 +221,8 @@ def test_buildahs_failing_step_is_its_last(tmp_path: Path) -> None:
             "pyproject.toml changed significantly since poetry.lock was last generated",
             "lock the project again",
         ),
+        ("WARNING: Lockfile doesn't satisfy the project requirements", "lock the project again"),
+        ("ERROR:: Aborting deploy", "lock the project again"),
         ("no space left on device", "docker system prune"),
         ('no builder "x" found', "docker buildx ls"),
         ("use `docker --context=far buildx` to switch", "DOCKER_CONTEXT=far"),
@@ -253,6 +255,20 @@ def test_what_pip_and_uv_are_told_here_becomes_a_secret_file_that_is_gone_afterw
             "PIP_INDEX_URL='https://u:p@index.example/a'\"'\"'b'\nPOETRY_HTTP_BASIC_CORP_PASSWORD=p\n"
         )
     assert not file.exists()
+
+
+def test_variables_in_the_logins_of_addresses_become_secrets_and_no_others(tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text(
+        'url = "https://${INDEX_USER}:${INDEX_PASSWORD}@index.example/simple"\n'
+        'path = "file:///${PROJECT_ROOT}/x"\nother = "https://index.example/${FOLDER}/@x"\n'
+    )
+    (tmp_path / "requirements.txt").write_text("--index-url http://${TOKEN}@index.example/\n")
+    files = (tmp_path / "pyproject.toml", tmp_path / "requirements.txt", tmp_path / "lost.txt")
+    named = variables_of_addresses(files)
+    assert named == {"INDEX_USER", "INDEX_PASSWORD", "TOKEN"}
+    environ = {"INDEX_USER": "me", "INDEX_PASSWORD": "it's", "PROJECT_ROOT": "/x", "HOME": "/root"}
+    with build_secrets((), environ, named) as found:
+        assert found["index"].read_text() == "INDEX_PASSWORD='it'\"'\"'s'\nINDEX_USER=me\n"
 
 
 def test_a_secret_that_is_not_there_is_refused(tmp_path: Path) -> None:

@@ -34,20 +34,45 @@ def test_every_file_is_as_it_was_agreed_on(installer: Installer) -> None:
 
 
 @pytest.mark.parametrize("installer", INSTALLERS)
-def test_the_app_stage_takes_the_venv_and_the_project_and_nothing_else(installer: Installer) -> None:
-    app = stage_of(render_dockerfile(dockerfile_plan(installer)), "app")
-    assert re.findall(r"(?m)^COPY .*", app) == [
-        "COPY --from=app-pre ${WORKDIR}/.venv ${WORKDIR}/.venv",
-        "COPY --from=project /project/ /",
-    ]
-    assert app.startswith("${BASE} AS app\n")
+def test_the_app_is_the_base_the_venv_in_its_place_and_the_project(installer: Installer) -> None:
+    text = render_dockerfile(dockerfile_plan(installer))
+    before, app = stage_of(text, "app-pre"), stage_of(text, "app")
+    assert before.startswith("${BASE} AS app-pre\n")
+    assert copies(before) == ["COPY --from=manifests /fingerprint ${WORKDIR}/.venv/.fingerprint"]
+    assert app.startswith("app-pre AS app\n")
+    assert copies(app) == ["COPY --from=project /project/ /"]
+    # What a tool is told must not be told to the app.
+    assert "\nENV " not in before
 
 
 @pytest.mark.parametrize("installer", INSTALLERS)
-def test_the_dependencies_see_reduced_manifests_alone(installer: Installer) -> None:
-    before = stage_of(render_dockerfile(dockerfile_plan(installer)), "app-pre")
-    assert re.findall(r"(?m)^COPY .*", before) == ["COPY --from=manifests /manifests/ /src/"]
+def test_where_dependencies_are_compiled_the_app_takes_the_venv_and_the_project_and_nothing_else(
+    installer: Installer,
+) -> None:
+    text = render_dockerfile(dockerfile_plan(installer, build_packages=("gcc",)))
+    before, app = stage_of(text, "app-pre"), stage_of(text, "app")
+    assert before.startswith("builder AS app-pre\n")
+    assert copies(before) == ["COPY --from=manifests /manifests/ /src/"]
     assert "type=bind" not in before
+    assert app.startswith("${BASE} AS app\n")
+    assert copies(app) == [
+        "COPY --from=app-pre ${WORKDIR}/.venv ${WORKDIR}/.venv",
+        "COPY --from=project /project/ /",
+    ]
+
+
+@pytest.mark.parametrize("compiles", [False, True])
+@pytest.mark.parametrize("installer", INSTALLERS)
+def test_the_bases_pip_is_removed_once_and_not_before_it_was_needed(
+    installer: Installer, compiles: bool
+) -> None:
+    text = render_dockerfile(dockerfile_plan(installer, build_packages=("gcc",) if compiles else ()))
+    stages = [name for name in ("app-pre", "app") if "ensurepip" in stage_of(text, name)]
+    assert stages == (["app"] if compiles or installer == "pip" else ["app-pre"])
+
+
+def copies(stage: str) -> list[str]:
+    return re.findall(r"(?m)^COPY .*", stage)
 
 
 @pytest.mark.parametrize("installer", INSTALLERS)
@@ -108,10 +133,20 @@ def test_a_plugin_comes_at_its_pinned_version() -> None:
     assert f"{hashes} --preinstall poetry-plugin-pypi-mirror==2.5.1 " in text
 
 
-def test_nothing_that_changes_is_mounted_from_the_context_or_a_stage() -> None:
-    # Buildah keys its cache by the instruction's text: it would take the image of older code or another lock.
+@pytest.mark.parametrize("stage", ["app-pre", "dev"])
+def test_what_is_mounted_from_a_stage_is_told_by_something_that_is_copied_before(stage: str) -> None:
+    # Buildah keys its cache by the instruction's text: it would take what was made from another lock.
     for installer in INSTALLERS:
-        assert "type=bind" not in render_dockerfile(dockerfile_plan(installer))
+        text = render_dockerfile(dockerfile_plan(installer))
+        mounted = re.findall(r"type=bind,from=([\w-]+)", text)
+        assert set(mounted) == {"builder", "manifests"}
+        assert "type=bind,source" not in text
+        before, mount, _ = stage_of(text, stage).partition("type=bind,from=manifests")
+        # dev stands on app-pre.
+        assert mount and (stage == "dev" or "COPY --from=manifests /fingerprint " in before)
+        # Another version of the tool is another text of the step.
+        arguments = re.findall(r"(?m)^ARG (\w+_VERSION)", stage_of(text, "builder"))
+        assert re.findall(r"(?m)^ARG (\w+_VERSION)", stage_of(text, "app-pre")) == arguments
 
 
 def test_what_the_stages_copy_from_the_kit_is_in_it() -> None:
@@ -183,3 +218,11 @@ def test_a_release_is_no_other_dockerfile() -> None:
     plan = dockerfile_plan()
     assert "org.opencontainers.image.version" not in render_dockerfile(plan)
     assert 'org.opencontainers.image.title="shop"' in render_dockerfile(plan)
+
+
+def test_a_dev_container_follows_the_requirements_of_development_too() -> None:
+    names = ("requirements.txt", "requirements-dev.txt", "more/base.in")
+    dev = stage_of(render_dockerfile(dockerfile_plan("pip", manifests=names)), "dev")
+    assert f'LOCK_FILES="{" ".join(names)}"' in dev
+    below = dockerfile_plan("uv", lock="uv.lock", folder="services/shop", context="../..")
+    assert 'LOCK_FILES="/src/uv.lock"' in stage_of(render_dockerfile(below), "dev")

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import marshal
 import os
 import py_compile
 import subprocess
@@ -215,7 +216,7 @@ def test_bytecode_is_unchecked_and_the_second_time_from_the_cache(tmp_path: Path
     assert compiled.read_bytes() == reference.read_bytes()
     compiled.unlink()
     (kept,) = (tmp_path / "cache").iterdir()
-    kept.write_bytes(b"from the cache")
+    kept.write_bytes(marshal.dumps([b"from the cache"]))
     assert compile_ahead(tmp_path, "").returncode == 0
     assert compiled.read_bytes() == b"from the cache"
 
@@ -238,6 +239,20 @@ def test_a_package_is_compiled_while_the_next_one_is_installed(tmp_path: Path) -
     assert done.returncode == 0, done.stderr
     (compiled,) = module.parent.glob("__pycache__/*.pyc")
     assert compiled.read_bytes()[8:16] == importlib.util.source_hash(b"x = 22\n")
+
+
+def test_suites_inside_packages_are_left_as_they_are_and_folders_of_that_name_are_not(tmp_path: Path) -> None:
+    site = module_in(tmp_path).parent
+    # The second is a public module for others' tests.
+    for name in ("p/core", "p/tests/test_core", "p/tests/helpers", "p/test/utils", "p/check_test/x"):
+        path = site / f"{name}.py"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("y = 2\n")
+    assert compile_ahead(tmp_path, "").returncode == 0
+    compiled = {path.relative_to(site).as_posix().partition(".")[0] for path in site.rglob("*.pyc")}
+    assert compiled == {
+        "__pycache__/m", "p/__pycache__/core", "p/test/__pycache__/utils", "p/check_test/__pycache__/x"
+    }  # fmt: skip
 
 
 def test_a_file_for_another_python_is_left_alone_and_a_failure_is_passed_on(tmp_path: Path) -> None:
@@ -304,3 +319,43 @@ def test_a_failure_without_a_login_says_how_to_give_one(tmp_path: Path) -> None:
     )
     assert done.returncode == 7
     assert "--secret id=index" in done.stderr
+
+
+def test_a_dev_container_follows_each_of_the_files_that_decide_what_it_has(tmp_path: Path) -> None:
+    names = ["requirements.txt", "requirements-dev.txt"]
+    for name in names:
+        (tmp_path / name).write_text("one\n")
+    environ = {
+        **os.environ,
+        "VIRTUAL_ENV": str(tmp_path),
+        "LOCK_FILES": " ".join(names),
+        "INSTALL_COMMAND": "echo installed",
+    }
+
+    def start() -> str:
+        command = ["sh", str(SCRIPTS / "follow_lock.sh"), "echo", "started"]
+        done = subprocess.run(command, cwd=tmp_path, env=environ, capture_output=True, text=True, check=True)
+        assert done.stdout == "started\n"
+        return done.stderr
+
+    assert "installed" in start()
+    assert start() == ""
+    for name in names:
+        (tmp_path / name).write_text("two\n")
+        assert start().splitlines()[-1] == "installed"
+        assert start() == ""
+
+
+def test_what_could_not_be_installed_is_tried_again_and_nothing_starts(tmp_path: Path) -> None:
+    (tmp_path / "a.lock").write_text("one\n")
+    environ = {
+        **os.environ,
+        "VIRTUAL_ENV": str(tmp_path),
+        "LOCK_FILES": "a.lock",
+        "INSTALL_COMMAND": "exit 3",
+    }
+    command = ["sh", str(SCRIPTS / "follow_lock.sh"), "echo", "started"]
+    for _ in range(2):
+        done = subprocess.run(command, cwd=tmp_path, env=environ, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert "follow-lock: that failed" in done.stderr

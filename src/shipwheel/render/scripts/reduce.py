@@ -1,5 +1,6 @@
 """Write what of the manifests affects installation: no other edit of them touches the layers above."""
 
+import hashlib
 import importlib
 import json
 import os
@@ -103,7 +104,8 @@ READERS = (
 
 
 def main(source: str, target: str, *names: str) -> None:
-    """Reduce the files `names` below `source` into `target`."""
+    """Reduce the files `names` below `source` into `target`; put a hash over all beside it."""
+    fingerprint = hashlib.sha256()
     for name in names:
         text = (pathlib.Path(source) / name).read_text("utf-8")
         base = name.rsplit("/", 1)[-1]
@@ -112,9 +114,13 @@ def main(source: str, target: str, *names: str) -> None:
             reader = pylock
         path = pathlib.Path(target) / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(reader(text) if reader else text, "utf-8")
+        reduced = (reader(text) if reader else text).encode()
+        path.write_bytes(reduced)
+        fingerprint.update(b"%d %s " % (len(reduced), name.encode()) + reduced)
+    beside = pathlib.Path(target).parent / "fingerprint"
+    beside.write_text(f"{fingerprint.hexdigest()}\n", "utf-8")
     # For builders that look at dates when they decide whether a copied file is another one.
-    for path in (pathlib.Path(target), *pathlib.Path(target).rglob("*")):
+    for path in (beside, pathlib.Path(target), *pathlib.Path(target).rglob("*")):
         os.utime(path, (0, 0))
 
 
