@@ -101,11 +101,12 @@ NO_PACKAGE: Final = Shape(
 )
 PRIVATE: Final = Shape(
     name="private-index",
-    needs=["parts>=1"],
-    imports=["parts"],
-    program=f"import parts\n\n\n{_HELLO}    print(parts.COUNT + 1)\n",
+    # No public index has these.
+    needs=["quorble-parts>=1"],
+    imports=["quorble_parts"],
+    program=f"import quorble_parts\n\n\n{_HELLO}    print(quorble_parts.COUNT + 1)\n",
     says="42",
-    dev="checks",
+    dev="quorble_checks",
     private=True,
 )
 SHAPES: Final = (COWSAY, SERVICE, DATA, BESIDE, NO_PACKAGE, PRIVATE)
@@ -203,14 +204,13 @@ def _pyproject(shape: Shape, tool: Tool, index: str) -> str:
             text += f'[dependency-groups]\ndev = ["{shape.dev}"]\n'
             text += "".join(f'[tool.uv.sources.{name}]\npath = "../{name}"\n' for name in shape.beside)
             if shape.private:
-                text += f'[[tool.uv.index]]\nname = "testing"\nurl = "{index}"\ndefault = true\n'
+                text += f'[[tool.uv.index]]\nname = "testing"\nurl = "{index}"\n'
         case "pdm":
             text += f'[dependency-groups]\ndev = ["{shape.dev}"]\n'
             text += f"[tool.pdm]\ndistribution = {json.dumps(shape.package)}\n"
             if shape.private:
                 address = index.replace("://", "://${INDEX_USER}:${INDEX_PASSWORD}@")
-                # Named so that it takes the place of PDM's own.
-                text += f'[[tool.pdm.source]]\nname = "pypi"\nurl = "{address}"\nverify_ssl = false\n'
+                text += f'[[tool.pdm.source]]\nname = "testing"\nurl = "{address}"\nverify_ssl = false\n'
         case "pip":
             pass
     return text
@@ -227,7 +227,7 @@ def _poetry_wish(need: str, shape: Shape) -> str:
 
 
 def _poetry_source(index: str) -> str:
-    return f'[[tool.poetry.source]]\nname = "testing"\nurl = "{index}"\npriority = "primary"\n'
+    return f'[[tool.poetry.source]]\nname = "testing"\nurl = "{index}"\npriority = "supplemental"\n'
 
 
 def _logins(tool: Tool, login: tuple[str, str]) -> dict[str, str]:
@@ -261,7 +261,7 @@ def _lock(shape: Shape, tool: Tool, root: Path, index: str, environ: Mapping[str
         return done.stdout
 
     if tool == "uv":
-        run(uv(), "lock", "--quiet", "--no-config")
+        run(uv(), "lock", "--quiet")
         return
     if tool != "pip":
         run(uv(), "tool", "run", "--quiet", "--python", sys.executable, *_FETCHED[tool], "lock")
@@ -270,10 +270,12 @@ def _lock(shape: Shape, tool: Tool, root: Path, index: str, environ: Mapping[str
         address = index.replace("://", f"://{environ.get('INDEX_USER')}:{environ.get('INDEX_PASSWORD')}@")
         compile_ = [uv(), "pip", "compile", "--quiet", "--no-config", "--generate-hashes", "--universal"]
         compile_ += ["--python-version", "3.11", "--no-header", "--no-emit-index-url", "--no-annotate", "-"]
-        compile_ += ["--default-index", address] if shape.private else []
+        compile_ += ["--index", address] if shape.private else []
         wishes = [*(need for need in shape.needs if need not in shape.beside), *wanted]
         lines = run(*compile_, text="\n".join(wishes))
         if shape.private:
             # pip puts the variables in.
-            lines = f"--index-url {index.replace('://', '://${INDEX_USER}:${INDEX_PASSWORD}@')}\n{lines}"
+            lines = (
+                f"--extra-index-url {index.replace('://', '://${INDEX_USER}:${INDEX_PASSWORD}@')}\n{lines}"
+            )
         (root / name).write_text(lines + "".join(f"../{name}\n" for name in shape.beside))

@@ -16,6 +16,7 @@ from shipwheel.render.tools import (
     SECRETS,
     VENV,
     install_member,
+    last_step,
     render_builder,
     render_workshop,
     tool_environment,
@@ -102,6 +103,7 @@ def _manifests(road: DockerfilePlan) -> list[str]:
         "COPY --from=kit /kit/reduce.py /opt/",
         *copies,
         run(f"python3 /opt/reduce.py /context /manifests {' '.join(road.manifests)}"),
+        *last_step("/manifests"),
     ]
 
 

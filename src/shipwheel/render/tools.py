@@ -46,7 +46,15 @@ def render_builder(road: DockerfilePlan, words: Words, system: Sequence[str]) ->
         lines.append(run(*steps, mounts=(_PIP_CACHE, *SECRETS)))
     else:
         lines.append(run(VENV, f'ln -s "$(command -v python3)" {BASE_PYTHON}'))
-    return [*lines, *own_region("builder")]
+    return [*lines, *own_region("builder"), *last_step("/")]
+
+
+def last_step(folder: str) -> list[str]:
+    """Return what has to end a stage that is mounted: its working folder, which nobody needs."""
+    return [
+        "# Of a stage that it has in its cache, Buildah 1.28 mounts all but the last step. So that is this one.",
+        f"WORKDIR {folder}",
+    ]
 
 
 def render_workshop(road: DockerfilePlan) -> list[str]:

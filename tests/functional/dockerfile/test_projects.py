@@ -49,16 +49,16 @@ class Case:
 )
 def case(request: pytest.FixtureRequest, road: Road) -> Case:
     shape, tool = request.param
-    road.index.add(make_wheel("parts", "1.0", {"parts/__init__.py": "COUNT = 41\n"}))
-    road.index.add(make_wheel("checks", "1.0", {"checks/__init__.py": ""}))
+    road.index.add(make_wheel("quorble-parts", "1.0", {"quorble_parts/__init__.py": "COUNT = 41\n"}))
+    road.index.add(make_wheel("quorble-checks", "1.0", {"quorble_checks/__init__.py": ""}))
     settings = f'[tool.shipwheel.base]\nimage = "{road.base}"\n'
     root, environ = write_project(
         *(shape, tool, road.folder / f"{shape.name}-{tool}"),
         index=road.index.url,
         login=(USER, PASSWORD),
-        settings=settings + (PLUGIN if tool.startswith("poetry") and not shape.private else ""),
+        settings=settings + (PLUGIN if tool.startswith("poetry") else ""),
     )
-    return Case(shape, tool, root, {**environ, **({} if shape.private else MIRROR)})
+    return Case(shape, tool, root, {**environ, **MIRROR})
 
 
 def build(road: Road, case: Case, target: str) -> str:
