@@ -1,10 +1,11 @@
 """Build a first-party project with its own back-end and install it into the venv that runs this."""
 
-import compileall
+import gc
 import importlib
+import importlib.util
+import marshal
 import os
 import pathlib
-import py_compile
 import sys
 import sysconfig
 import tempfile
@@ -14,6 +15,10 @@ from installer import install
 from installer.destinations import SchemeDictionaryDestination
 from installer.sources import WheelFile
 
+gc.disable()  # a run is short, and looking for garbage a twentieth of it
+# PEP 552: by hash, and unchecked. Time stamps are set anew when an image is made reproducible, which would
+# void the other kind.
+UNCHECKED_HASH = (1).to_bytes(4, "little")
 TOML = importlib.import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
 
 
@@ -26,6 +31,19 @@ def back_end(folder: pathlib.Path) -> Any:
     for attribute in filter(None, attributes.split(".")):
         found = getattr(found, attribute)
     return found
+
+
+def compile_file(path: pathlib.Path, name: str) -> None:
+    """Put bytecode beside the file that will be called `name`; what this Python does not understand has none."""
+    source = path.read_bytes()
+    try:
+        code = compile(source, name, "exec", dont_inherit=True)
+    except (SyntaxError, ValueError):
+        return
+    target = pathlib.Path(importlib.util.cache_from_source(str(path)))
+    target.parent.mkdir(exist_ok=True)
+    checksum = importlib.util.source_hash(source)
+    target.write_bytes(importlib.util.MAGIC_NUMBER + UNCHECKED_HASH + checksum + marshal.dumps(code))
 
 
 def main(mode: str, folder: str, destdir: str) -> None:
@@ -46,14 +64,8 @@ def main(mode: str, folder: str, destdir: str) -> None:
             )
             install(source, destination, {"INSTALLER": b"shipwheel\n"})
     if destdir:
-        # Unchecked: time stamps are set anew when an image is made reproducible, which would void the others.
-        compileall.compile_dir(
-            destdir,
-            quiet=1,
-            stripdir=destdir,
-            prependdir="/",
-            invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH,
-        )
+        for path in sorted(pathlib.Path(destdir).rglob("*.py")):
+            compile_file(path, f"/{path.relative_to(destdir)}")
 
 
 main(*sys.argv[1:])
