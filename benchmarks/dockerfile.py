@@ -280,6 +280,7 @@ def layers(address: str, name: str, tag: str) -> dict[str, int]:
 def build(engine: DockerEngine, variant: Variant, *words: str) -> float:
     """Build the variant; return the seconds that it took."""
     command = [engine.client, "build", "--quiet", "--network=host", "--tag", "bench", *words]
+    os.sync()  # what the build before has still to write is not this one's
     begun = time.perf_counter()
     done = subprocess.run(
         [*command, *variant.arguments, str(variant.project)],

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from helpers.command import EXAMPLES, SHIPWHEEL, copy_example, shipwheel, uv
+from helpers.emulator import debian_qemu
 from helpers.other_python import find_python, write_base
 from helpers.stand_in import python_slim
 from helpers.tools import require_tool
@@ -125,7 +126,7 @@ def test_for_another_processor_compiling_is_refused_and_planning_is_not(tmp_path
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may give a user namespace all users")
 def test_where_another_processor_is_emulated_it_is_compiled_for(tmp_path: Path) -> None:
     project = copy_example("c-extension", tmp_path)
-    command: list[str | Path] = [sys.executable, EMULATOR, emulator(tmp_path), SHIPWHEEL, "run", project]
+    command: list[str | Path] = [sys.executable, EMULATOR, debian_qemu(tmp_path), SHIPWHEEL, "run", project]
     words = ["--platform", "linux/arm64", "--runner", "unshare", "--", "one", "two"]
 
     done = subprocess.run([*command, *words], check=False, capture_output=True, text=True)
@@ -133,15 +134,6 @@ def test_where_another_processor_is_emulated_it_is_compiled_for(tmp_path: Path) 
     assert (done.returncode, done.stdout) == (0, "2 words\n"), done.stderr
     assert "runs in this machine's emulator" in done.stderr
     assert not is_emulated("arm64"), "the emulator was for that command alone"
-
-
-def emulator(folder: Path) -> Path:
-    """Return QEMU for arm64, from Debian and not installed: that would register it for the whole machine."""
-    apt = require_tool("apt-get")
-    subprocess.run([apt, "-qq", "download", "qemu-user-static"], cwd=folder, check=True)
-    [package] = folder.glob("qemu-user-static_*.deb")
-    subprocess.run(["dpkg-deb", "-x", package, folder / "qemu"], check=True)
-    return folder / "qemu/usr/bin/qemu-aarch64-static"
 
 
 def test_what_compiling_misses_is_named_until_it_is_there(tmp_path: Path) -> None:

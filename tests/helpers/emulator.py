@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import ctypes
 import os
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 from typing import Final
@@ -19,6 +21,18 @@ _CLONE_NEWNS, _CLONE_NEWUSER = 0x00020000, 0x10000000
 _BINFMT: Final = Path("/proc/sys/fs/binfmt_misc")
 _MAGIC: Final = r"\x7fELF\x02\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\xb7\x00"
 _MASK: Final = r"\xff\xff\xff\xff\xff\xff\xff\x00\xff\xff\xff\xff\xff\xff\xff\xff\xfe\xff\xff\xff"
+
+
+def debian_qemu(folder: Path) -> Path:
+    """Return QEMU for arm64, unpacked into `folder` and not installed: that would register it for the whole machine.
+
+    Raises CalledProcessError where Debian's package cannot be had.
+    """
+    apt = shutil.which("apt-get") or "apt-get"
+    subprocess.run([apt, "-qq", "download", "qemu-user-static"], cwd=folder, check=True)
+    [package] = folder.glob("qemu-user-static_*.deb")
+    subprocess.run(["dpkg-deb", "-x", package, folder / "qemu"], check=True)
+    return folder / "qemu/usr/bin/qemu-aarch64-static"
 
 
 def main() -> None:

@@ -12,8 +12,9 @@ import io
 import json
 import subprocess
 import tarfile
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 from helpers.docker import DEFAULT_FOLDER, debian_mirror
 from helpers.tools import missing, require_tool
@@ -24,33 +25,42 @@ _CREATED: Final = "2026-01-01T00:00:00Z"
 _PATH: Final = "/usr/local/bin:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
-def python_slim(version: str = "3.13", folder: Path = DEFAULT_FOLDER / "stand-in") -> Path:
+def python_slim(
+    version: str = "3.13",
+    folder: Path = DEFAULT_FOLDER / "stand-in",
+    *,
+    architecture: Literal["amd64", "arm64"] = "amd64",
+    start: Sequence[str] = (),
+) -> Path:
     """Return a docker-archive (`docker load`, `skopeo copy docker-archive:…`) named `python:VERSION-slim`.
 
-    `version` is "3.11" or "3.13". Made once a machine (about half a minute), for amd64, by mmdebstrap.
+    `version` is "3.11" or "3.13". Made once a machine (about half a minute) by mmdebstrap; `start` are words
+    before its command, which bring the emulator of a foreign architecture.
     """
     folder.mkdir(parents=True, exist_ok=True)
     # 3: with a dated history, as real images have; Buildah caches nothing on another.
-    archive = folder / f"python-{version}-slim-3.tar"
+    archive = folder / f"python-{version}-slim-{'' if architecture == 'amd64' else f'{architecture}-'}3.tar"
     with (folder / f"{version}.lock").open("ab") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # several test processes may ask at once
         if not archive.exists():
-            _make(archive, version)
+            _make(archive, version, architecture, start)
     return archive
 
 
-def _make(archive: Path, version: str) -> None:
+def _make(archive: Path, version: str, architecture: str, start: Sequence[str]) -> None:
     tree = archive.with_suffix(".layer")
     python = f"python{version}"
     keyring = "/usr/share/keyrings/debian-archive-keyring.gpg"
     made = subprocess.run(
         [
+            *start,
             *(
                 require_tool("mmdebstrap"),
                 "--quiet",
                 "--variant=apt",
                 "--format=tar",
-                "--architectures=amd64",
+                f"--architectures={architecture}",
+                *(["--skip=check/qemu"] if start else []),  # it would look for another way to emulate
             ),
             f"--include={python},{python}-venv,python3-pip,ca-certificates,netbase,tzdata",
             f"--keyring={keyring}",
@@ -71,7 +81,7 @@ def _make(archive: Path, version: str) -> None:
         full_version = _python_version(layer, python)
     diff_id = f"sha256:{_sha256(tree)}"
     config = {
-        "architecture": "amd64",
+        "architecture": architecture,
         "os": "linux",
         "config": {
             "Env": [f"PATH={_PATH}", "LANG=C.UTF-8", f"PYTHON_VERSION={full_version}"],
