@@ -189,6 +189,42 @@ def test_a_user_id_of_the_base_image_is_refused_by_name(road: Road, shop: Path) 
     assert "USER_UID 33 is taken in the base image by www-data" in done.stderr
 
 
+def test_arguments_say_where_who_and_which_tools(road: Road, shop: Path) -> None:
+    arguments = {
+        "WORKDIR": "/srv/some shop",
+        "USERNAME": "somebody",
+        "USER_UID": "4711",
+        "USER_GID": "4712",
+        "POETRY_VERSION": "2.2.1",
+        "PIPX_VERSION": "1.7.1",
+        "BASE": road.base,
+    }
+    words = [word for name, value in arguments.items() for word in ("--build-arg", f"{name}={value}")]
+
+    def build(target: str) -> str:
+        start = ("build", "--quiet", "--engine", "docker", "--target", target, shop)
+        tag = f"arguments-{target}-{road.token}"
+        done = road.run(*start, "--", "--network=host", "--tag", tag, *words)
+        assert done.returncode == 0, done.stderr[-4000:]
+        return tag
+
+    app = build("app")
+    assert road.engine.docker("run", "--rm", app) == "42 1\n"
+    program = "import app, os, pwd; print(app.__file__, os.getuid(), os.getgid(), pwd.getpwuid(4711).pw_name)"
+    said = road.inside(app, "-c", program).strip()
+    assert said == "/srv/some shop/.venv/lib/python3.13/site-packages/app/__init__.py 4711 4712 somebody"
+    config = json.loads(road.engine.docker("image", "inspect", "--format", "{{json .Config}}", app))
+    assert (config["WorkingDir"], config["User"]) == ("/srv/some shop", "4711:4712")
+    said = road.inside(build("dev"), "-c", program).strip()
+    assert said == "/srv/some shop/app/__init__.py 4711 4712 somebody"
+    versions = (
+        "poetry --version; python3 -m pip --version; PYTHONPATH=/opt/tools/lib python3 -m pipx --version",
+    )
+    told = road.inside(build("builder"), "-c", *versions, entrypoint="sh")
+    assert "Poetry (version 2.2.1)" in told
+    assert told.endswith("1.7.1\n")
+
+
 def test_the_files_are_as_planned_until_somebody_edits_them(road: Road, shop: Path) -> None:
     assert road.run("init", "--check", shop).returncode == 0
     edit(shop / "Dockerfile", "# <own app>\n", "# <own app>\nENV MINE=1\n")
