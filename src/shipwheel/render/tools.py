@@ -106,7 +106,9 @@ def _launched(road: DockerfilePlan, launcher: PlannedPins, words: Words) -> list
     pipx = f"FOR_TOOLS=1 PYTHONPATH={TOOLS}/lib with-secrets python3 -m pipx install"
     hashes = '--pip-args="--require-hashes --constraint /opt/tool.txt"'
     wanted = f'"{name}==${{{version}}}"'
-    check = _unless_pinned("PIPX_VERSION", launcher.version, "pipx[uv]", "/opt/pipx.txt")
+    # Older releases of pipx do not bring uv, which installs more than the tool.
+    beside = next((line.split(" ")[0] for line in launcher.requirements if line.startswith("uv==")), "uv")
+    check = _unless_pinned("PIPX_VERSION", launcher.version, "pipx", "/opt/pipx.txt", beside)
     return [
         run(
             check,
@@ -136,6 +138,7 @@ def _pinned(requirement: str, pins: PlannedPins) -> str:
     return next(line.split(" ")[0] for line in pins.requirements if line.startswith(f"{name}=="))
 
 
-def _unless_pinned(version: str, pinned: str, requirement: str, file: str) -> str:
+def _unless_pinned(version: str, pinned: str, requirement: str, file: str, beside: str = "") -> str:
     """Another version than the pinned one comes without hashes, for nobody has looked them up."""
-    return f'if [ "${{{version}}}" != "{pinned}" ]; then echo "{requirement}==${{{version}}}" > {file}; fi'
+    lines = f'"{requirement}==${{{version}}}"' + (f' "{beside}"' if beside else "")
+    return f'if [ "${{{version}}}" != "{pinned}" ]; then printf \'%s\\n\' {lines} > {file}; fi'

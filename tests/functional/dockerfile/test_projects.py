@@ -101,6 +101,10 @@ def test_every_stage_builds_and_does_its_job(road: Road, case: Case, postgres: s
     assert (seen["pip"], seen["programs"], found, seen["writable"]) == (False, [], [], [])
     assert seen["bytecode"] == ["01000000"]
 
+    before = road.layers(app)
+    edit_metadata(case.root)
+    assert road.layers(build(road, case, "app"))[:-1] == before[:-1]
+
     dev = build(road, case, "dev")
     where = f"import {modules}, {shape.dev}, service; print(service.__file__)"
     home = "/src/service" if shape.beside else "/app"
@@ -108,6 +112,19 @@ def test_every_stage_builds_and_does_its_job(road: Road, case: Case, postgres: s
     assert road.inside(dev, "-c", where) == f"{code}\n"
 
     build(road, case, "test")
+
+
+def edit_metadata(root: Path) -> None:
+    """Make a release: another version, in uv's lock too, a description and another tool's setting."""
+    pyproject = root / "pyproject.toml"
+    text = pyproject.read_text()
+    released = text.replace('version = "1.0"\n', 'version = "1.0.1"\ndescription = "Released."\n', 1)
+    # Poetry 1 wants a description, so there is one.
+    pyproject.write_text(released.replace('description = ""\n', "") + "[tool.ruff]\nline-length = 100\n")
+    lock = root / "uv.lock"
+    if lock.exists():
+        before, own, after = lock.read_text().partition('name = "service"\nversion = "1.0')
+        lock.write_text(f"{before}{own}.1{after}" if own else before)
 
 
 @pytest.mark.parametrize("tool", [tool for tool in TOOLS if tool != "pip"])
