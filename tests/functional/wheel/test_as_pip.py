@@ -16,7 +16,7 @@ import tarfile
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Final
 
 import pytest
@@ -38,6 +38,7 @@ DIFFERENCES: Final = {
     "RECORD": "sorted with \\n line ends; compared as a set of rows",
     "REQUESTED": "whether a package was asked for is not a property of the wheel",
     "*.pyc": "hash-based, pip's are timestamp-based; the paths and the code are the same",
+    "tests/__pycache__": "pip compiles test suites inside packages too",
     "bin/__pycache__": "pip compiles scripts that end in .py, which are run and never imported",
     "share/__pycache__": "the same for what is installed as data",
     "the mode of .data/scripts": "0755 as the specification has it; pip leaves what has no `#!python` alone",
@@ -164,8 +165,25 @@ def rows(files: Mapping[str, File]) -> set[tuple[str, ...]]:
     }
 
 
+def without_bytecode_of_suites(files: Mapping[str, File]) -> dict[str, File]:
+    """Return the files without what was compiled of modules in folders of tests."""
+    suites = {
+        str(folder)
+        for path in map(PurePosixPath, files)
+        if any(path.match(name) for name in ("test_*.py", "*_test.py", "conftest.py"))
+        for folder in path.parents
+        if folder.name in ("test", "tests")
+    }
+    return {
+        path: file
+        for path, file in files.items()
+        if not (path.endswith(".pyc") and suites.intersection(map(str, PurePosixPath(path).parents)))
+    }
+
+
 def compare(venv: Path, wheel: Path, interpreter: Interpreter, cache: Cache) -> None:
-    expected, found = by_pip(venv, wheel), by_shipwheel(venv, wheel, interpreter, cache)
+    expected = without_bytecode_of_suites(by_pip(venv, wheel))
+    found = by_shipwheel(venv, wheel, interpreter, cache)
     generated = frozenset(
         path
         for path, file in expected.items()
