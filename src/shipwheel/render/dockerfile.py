@@ -30,6 +30,7 @@ _APT: Final = "apt-get install --yes --no-install-recommends"
 _APT_CLEAN: Final = (
     "rm -rf /var/lib/apt/lists/* /var/cache/apt /var/cache/ldconfig /var/log/apt /var/log/dpkg.log"
 )
+_REMOVAL_NOTE: Final = "# Nothing that installs: neither the base's pip nor its like."
 _REMOVE_INSTALLERS: Final = (
     " \\\n".join(
         (
@@ -130,7 +131,7 @@ def _app_pre(words: Words, road: DockerfilePlan) -> list[str]:
         "ARG WORKDIR",
         *words.arguments,
         *([_apt_run(road.packages)] if road.packages else []),
-        *([] if _removes_late(road) else [*_removal_note(), run(*_REMOVE_INSTALLERS)]),
+        *([] if _removes_late(road) else [_REMOVAL_NOTE, run(*_REMOVE_INSTALLERS)]),
         "# Buildah does not look into mounts; this tells it whether there is anything else to install.",
         "COPY --from=manifests /fingerprint ${WORKDIR}/.venv/.fingerprint",
         run(*_with_tools(road, words), VENV, *install, mounts=(*_tool_mounts(), *mounts)),
@@ -146,10 +147,6 @@ def _compiles(road: DockerfilePlan) -> bool:
 def _removes_late(road: DockerfilePlan) -> bool:
     """Tell whether the base's pip is needed until the dependencies are there."""
     return _compiles(road) or road.installer == "pip"
-
-
-def _removal_note() -> list[str]:
-    return ["# Nothing that installs: neither the base's pip nor its like."]
 
 
 def _tool_mounts() -> tuple[str, ...]:
@@ -199,7 +196,7 @@ def _app(plan: BuildPlan, road: DockerfilePlan) -> list[str]:
         lines.append(_apt_run(road.packages))
     removal = _REMOVE_INSTALLERS if _removes_late(road) else ()
     lines += [
-        *(_removal_note() if removal else []),
+        *([_REMOVAL_NOTE] if removal else []),
         run(*removal, *_add_user("/usr/sbin/nologin")),
         *_environment(plan),
         "WORKDIR ${WORKDIR}",
