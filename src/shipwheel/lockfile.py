@@ -8,8 +8,6 @@ bytes, so a missing one is never an error.
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +19,7 @@ from packaging.version import InvalidVersion, Version
 
 from shipwheel.base.model import Base, DebianBase, ImageBase
 from shipwheel.errors import HostError, LockError
+from shipwheel.staged import beside
 from shipwheel.wheel.pins import BuildSystem, SourceBuild, ToolPins
 
 FILE: Final = "shipwheel.lock"
@@ -158,12 +157,9 @@ def render_lockfile(lock: ShipwheelLock) -> str:
 def write_lockfile(path: Path, lock: ShipwheelLock) -> None:
     """Write the file whole or not at all; raises HostError `cannot-write`."""
     try:
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        staged = Path(name)
+        staged = beside(path)
         try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write(render_lockfile(lock))
-            staged.chmod(0o644)
+            staged.write_text(render_lockfile(lock), encoding="utf-8")
             staged.replace(path)
         finally:
             staged.unlink(missing_ok=True)

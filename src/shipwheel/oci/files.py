@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
-import secrets
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO, Final, Protocol
 
 from shipwheel.errors import HostError, ImageError, IntegrityError
 from shipwheel.oci.model import Blob, Descriptor, Digest
+from shipwheel.staged import beside
 
 CHUNK: Final = 256 * 1024
 # distribution-spec, "Pushing Manifests": registries take manifests of at least 4 MiB; few take more.
@@ -82,15 +82,15 @@ def new_file(path: Path) -> Iterator[BinaryIO]:
 
     It is written beside `path` with the permissions any new file gets. Raises HostError.
     """
-    beside = path.with_name(f".{path.name[:200]}.{secrets.token_hex(6)}.tmp")
+    staged = beside(path)
     with host_errors(path):
-        file = beside.open("xb")
+        file = staged.open("xb")
         try:
             with file:
                 yield file
-            beside.replace(path)
+            staged.replace(path)
         except BaseException:
-            beside.unlink(missing_ok=True)
+            staged.unlink(missing_ok=True)
             raise
 
 

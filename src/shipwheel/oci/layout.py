@@ -11,7 +11,6 @@ import fcntl
 import hashlib
 import os
 import re
-import secrets
 import shutil
 import stat
 from collections.abc import Iterator, Mapping
@@ -32,6 +31,7 @@ from shipwheel.oci.read import (
     read_image,
     read_platform,
 )
+from shipwheel.staged import beside
 
 LAYOUT_FILE: Final = "oci-layout"
 INDEX_FILE: Final = "index.json"
@@ -196,19 +196,19 @@ def check_layout_file(data: bytes, *, place: str) -> None:
 
 def _write_whole(path: Path, value: AnyImage | AnyIndex, entry: Descriptor) -> bool:
     """Make a new layout in `path`; return False, with nothing done, when another writer was first."""
-    beside = path.with_name(f".{path.name[:200]}.{secrets.token_hex(6)}.tmp")
-    beside.mkdir()
+    staged = beside(path)
+    staged.mkdir()
     try:
-        _write_blobs(beside, value)
-        (beside / INDEX_FILE).write_bytes(render_index([entry.to_json()]))
-        (beside / LAYOUT_FILE).write_bytes(LAYOUT_JSON)
-        beside.rename(path)  # takes the place of an empty folder, and of no other
+        _write_blobs(staged, value)
+        (staged / INDEX_FILE).write_bytes(render_index([entry.to_json()]))
+        (staged / LAYOUT_FILE).write_bytes(LAYOUT_JSON)
+        staged.rename(path)  # takes the place of an empty folder, and of no other
     except OSError:
         if path.is_dir() and any(path.iterdir()):
             return False
         raise
     finally:
-        shutil.rmtree(beside, ignore_errors=True)
+        shutil.rmtree(staged, ignore_errors=True)
     return True
 
 

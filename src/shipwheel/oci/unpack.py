@@ -8,7 +8,6 @@ through a link, whatever the image holds.
 from __future__ import annotations
 
 import os
-import secrets
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,6 +18,7 @@ from shipwheel.oci.layer_read import DEFAULT_LIMITS, Limits
 from shipwheel.oci.model import Layer
 from shipwheel.oci.read import AnyImage
 from shipwheel.oci.tree import Node, Tree, iter_sources, read_tree
+from shipwheel.staged import beside
 
 
 def unpack_image(
@@ -47,15 +47,15 @@ def unpack_layers(
     if os.path.lexists(into) and (into.is_symlink() or not into.is_dir() or any(into.iterdir())):
         raise HostError("folder-not-empty", "not an empty folder to unpack into", place=str(into))
     tree = read_tree(layers, limits=limits)
-    beside = into.with_name(f".{into.name[:200]}.{secrets.token_hex(6)}.tmp")
+    staged = beside(into)
     with host_errors(into):
-        beside.parent.mkdir(parents=True, exist_ok=True)
-        beside.mkdir(mode=0o700)
+        staged.parent.mkdir(parents=True, exist_ok=True)
+        staged.mkdir(mode=0o700)
         try:
-            _write(tree, beside, owners=owners, leave_out=tuple(f"{name}/" for name in leave_out))
-            beside.rename(into)
+            _write(tree, staged, owners=owners, leave_out=tuple(f"{name}/" for name in leave_out))
+            staged.rename(into)
         except BaseException:
-            shutil.rmtree(beside)
+            shutil.rmtree(staged)
             raise
 
 

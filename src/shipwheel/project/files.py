@@ -19,8 +19,9 @@ from typing import Final
 
 from shipwheel.errors import ProjectError
 from shipwheel.project.ignore import IgnoreFile, is_ignored
+from shipwheel.staged import STAGED_NAMES
 
-# Never needed by a program, often secret. `include` does not bring these back.
+# Never needed by a program, often secret, or half-written. `include` does not bring these back.
 NEVER: Final = IgnoreFile.from_gitignore(
     [
         ".git",
@@ -43,6 +44,7 @@ NEVER: Final = IgnoreFile.from_gitignore(
         "id_ed25519",
         "*.pfx",
         "*.p12",
+        STAGED_NAMES,
     ]
 )
 # Rubbish of tools; `include` brings single files back.

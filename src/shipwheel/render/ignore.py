@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from shipwheel.plan.model import BuildPlan
 from shipwheel.render.text import own_region
+from shipwheel.staged import STAGED_NAMES
 
 # Each at any depth: Docker's patterns begin at the context's root unless they start with **/.
 _GROUPS = (
@@ -20,6 +21,7 @@ _GROUPS = (
     ),
     ("Built", ("*.whl",)),
     ("Editors", (".idea", ".vscode", ".DS_Store", "*.swp")),
+    ("Half-written by shipwheel", (STAGED_NAMES,)),
     (
         "Files that say how to build: a change of theirs changes no image",
         ("Dockerfile*", "compose*.yaml", "compose*.yml", "docker-compose*.y*ml", "docker-bake.hcl", ".dockerignore",
