@@ -55,7 +55,14 @@ class Workshop:
         """Connections, with the caller's certificates and proxies."""
         from shipwheel.net import Http
 
-        return Http.from_environ(self.environ, notify=self.progress.said)
+        return Http.from_environ(self.network_environ, notify=self.progress.said)
+
+    @cached_property
+    def network_environ(self) -> Mapping[str, str]:
+        """The environment, with the certificates that pip.conf names."""
+        from shipwheel.wheel.index_variables import with_pip_cert
+
+        return with_pip_cert(self.environ, home=self.home)
 
     @cached_property
     def indexes(self) -> Indexes:
@@ -89,7 +96,7 @@ class Workshop:
     def builder(self) -> Builder:
         """Builds first-party wheels."""
         index = replace(uv_options(self.indexes), kits=self.kits)
-        return Builder(cache=self.cache, index=index, environ=self.environ)
+        return Builder(cache=self.cache, index=index, environ=self.network_environ)
 
     @cached_property
     def kits(self) -> Kits:

@@ -21,6 +21,8 @@ from typing import Final
 
 from shipwheel.engine.secrets import build_secrets, variables_of_addresses
 from shipwheel.errors import HostError, ProjectError
+from shipwheel.project.reader import read_project
+from shipwheel.wheel.index_variables import with_index_variables
 
 SERVICE: Final = "app-dev"
 
@@ -55,7 +57,11 @@ def run(options: argparse.Namespace) -> int:
         str(root / "compose.yaml"),
     ]
     manifests = (root / "pyproject.toml", root / "Pipfile", *sorted(root.glob("*requirements*.txt")))
-    with build_secrets((), os.environ, variables_of_addresses(manifests)) as secrets:
+    told: Mapping[str, str] = os.environ
+    if options.what in ("up", "run"):  # they may build
+        data = read_project(root).data if manifests[0].is_file() else {}
+        told = with_index_variables(os.environ, home=Path.home(), root=root, project=data)
+    with build_secrets((), told, variables_of_addresses(manifests)) as secrets:
         environ = compose_environ(os.environ, secrets, uid=os.getuid(), gid=os.getgid())
         return subprocess.run([*command, *words], env=environ, check=False).returncode
 

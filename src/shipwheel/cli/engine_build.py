@@ -78,6 +78,7 @@ def run_engine(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
     from shipwheel.render.dockerfile import VERSION_LABEL
     from shipwheel.render.files import render_files
     from shipwheel.road import plan_dockerfile
+    from shipwheel.wheel.index_variables import with_index_variables
 
     engine = cast(BuildEngine, options.engine)
     if engine == "docker" and options.builder is not None:
@@ -93,12 +94,14 @@ def run_engine(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
     if target != "app":
         tags = [f"{tag}-{target}" for tag in tags]
     with open_console(quiet=options.quiet) as progress:
-        plan = plan_dockerfile(request, open_workshop(options, project, progress), unpinned=options.unpinned)
+        workshop = open_workshop(options, project, progress)
+        plan = plan_dockerfile(request, workshop, unpinned=options.unpinned)
     road = plan.dockerfile
     assert road is not None  # noqa: S101 - plan_dockerfile's promise
     files = {Path(file.path).name: file.text for file in render_files(plan)}
     context = (project.root / road.context).resolve()
     named = variables_of_addresses(context / path for path in road.manifests)
+    told = with_index_variables(environ, home=workshop.home, root=project.root, project=project.data)
     with ExitStack() as stack:
         dockerfile = project.root / "Dockerfile"
         ignore = None if not road.folder else project.root / "Dockerfile.dockerignore"
@@ -125,7 +128,7 @@ def run_engine(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
             no_cache=options.no_cache,
             builder=options.builder,
             epoch=request.epoch if options.epoch is not None or "SOURCE_DATE_EPOCH" in environ else None,
-            secrets=stack.enter_context(build_secrets(options.secret or (), environ, named)),
+            secrets=stack.enter_context(build_secrets(options.secret or (), told, named)),
             labels={item.name: item.value for item in plan.labels if item.name == VERSION_LABEL},
             extra=options.passed_on or (),
         )

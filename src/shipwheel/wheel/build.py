@@ -380,6 +380,11 @@ def run_uv(arguments: Sequence[str], stdin: str, environ: Mapping[str, str], ind
         "UV_SYSTEM_CERTS": "true",
     }
     env |= defaults | kept | dict(index.environ)
+    if not (env.get("SSL_CERT_FILE") or env.get("SSL_CERT_DIR")):
+        # uv reads OpenSSL's names alone.
+        bundles = (env.get(name, "") for name in ("PIP_CERT", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"))
+        if bundle := next(filter(os.path.isfile, bundles), ""):
+            env["SSL_CERT_FILE"] = bundle
     with tempfile.TemporaryDirectory() as folder:
         done = subprocess.run(
             [_find_uv(), *arguments],

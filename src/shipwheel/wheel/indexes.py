@@ -132,7 +132,7 @@ def read_indexes(
     """
     from shipwheel.wheel.project_indexes import pipfile_sources, project_sources, read_options
 
-    reader = _Reader(environ=environ, home=home, root=root, etc=etc)
+    reader = MachineSettings(environ=environ, home=home, root=root, etc=etc)
     uv, pip = reader.uv(), reader.pip(prefix)
     stored = reader.pdm_config()
     file = read_options(requirements, environ=environ, home=home) if requirements else Found()
@@ -172,15 +172,18 @@ class Found:
     no_index: bool = False
 
 
-class _Reader:
-    """Reads the settings of each tool; collects what is wrong."""
+class MachineSettings:
+    """Reads what each tool is told on this machine; collects what is wrong in `problems`."""
 
-    def __init__(self, *, environ: Mapping[str, str], home: Path, root: Path, etc: Path) -> None:
+    def __init__(
+        self, *, environ: Mapping[str, str], home: Path, root: Path, etc: Path = Path("/etc")
+    ) -> None:
+        """Read files below `home` and `etc`, and the project's own in `root`."""
         self._environ, self._home, self._root, self._etc = environ, home, root, etc
         self.problems: list[Problem] = []
 
-    def pip(self, prefix: Path | None) -> Found:
-        """Read pip's settings (pip user guide, "Configuration"): global, user, site, PIP_CONFIG_FILE, variables."""
+    def pip_settings(self, prefix: Path | None = None) -> dict[str, tuple[str, str]]:
+        """Return value and origin by key (pip user guide, "Configuration"): global, user, site, PIP_CONFIG_FILE, variables."""
         merged: dict[tuple[str, str], tuple[str, str]] = {}
         for path in self._pip_files(prefix):
             for section, key, value in self._ini(path):
@@ -192,6 +195,11 @@ class _Reader:
             # pip: an empty variable is no setting.
             if variable.startswith("PIP_") and value:
                 settings[variable[4:].lower().replace("_", "-")] = (value, variable)
+        return settings
+
+    def pip(self, prefix: Path | None = None) -> Found:
+        """Return the places in pip's settings."""
+        settings = self.pip_settings(prefix)
         places: list[tuple[Role, Index]] = []
         roles: dict[str, Role] = {"index-url": "default", "extra-index-url": "extra"}
         for key, role in roles.items():

@@ -1,6 +1,7 @@
 """What compose is told for each word of `shipwheel dev`, and what it cannot start without."""
 
 import argparse
+import os
 import stat
 import sys
 from pathlib import Path
@@ -74,3 +75,34 @@ def test_a_docker_that_cannot(script: str, code: str, tmp_path: Path) -> None:
 def test_no_engine_at_all(tmp_path: Path) -> None:
     with pytest.raises(HostError, match="no-compose"):
         dev.find_compose({"PATH": str(tmp_path)})
+
+
+@pytest.mark.parametrize(("what", "told"), [(["up"], True), (["run", "true"], True), (["down"], False)])
+def test_what_may_build_is_told_of_the_indexes_in_this_machines_files(
+    what: list[str], told: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "compose.yaml").touch()
+    (tmp_path / "pyproject.toml").write_text('[project]\nname = "app"\nversion = "1"\n')
+    (tmp_path / "pip.conf").write_text("[global]\nindex-url = https://me:word@index.example/simple\n")
+    docker = tmp_path / "docker"
+    docker.write_text(
+        f"#!{sys.executable}\nimport os, pathlib, sys\n"
+        f"login = os.environ.get('INDEX_LOGIN')\n"
+        f"if '--file' in sys.argv and login:\n"
+        f"    pathlib.Path({str(tmp_path / 'seen')!r}).write_text(pathlib.Path(login).read_text())\n"
+    )
+    docker.chmod(docker.stat().st_mode | stat.S_IXUSR)
+    for name in [name for name in os.environ if name.startswith(("PIP_", "UV_", "POETRY_", "PDM_"))]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("PIP_CONFIG_FILE", str(tmp_path / "pip.conf"))
+    parser = argparse.ArgumentParser()
+    dev.add_arguments(parser)
+
+    assert dev.run(parser.parse_args(["--project", str(tmp_path), *what])) == 0
+
+    seen = tmp_path / "seen"
+    assert seen.exists() == told
+    if told:
+        assert seen.read_text() == "PIP_INDEX_URL=https://me:word@index.example/simple/\n"
