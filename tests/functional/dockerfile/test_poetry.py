@@ -189,7 +189,8 @@ def test_a_user_id_of_the_base_image_is_refused_by_name(road: Road, shop: Path) 
     assert "USER_UID 33 is taken in the base image by www-data" in done.stderr
 
 
-def test_arguments_say_where_who_and_which_tools(road: Road, shop: Path) -> None:
+def test_arguments_say_where_who_and_which_tools(road: Road) -> None:
+    root = road.project("arguments")
     arguments = {
         "WORKDIR": "/srv/some shop",
         "USERNAME": "somebody",
@@ -202,7 +203,7 @@ def test_arguments_say_where_who_and_which_tools(road: Road, shop: Path) -> None
     words = [word for name, value in arguments.items() for word in ("--build-arg", f"{name}={value}")]
 
     def build(target: str) -> str:
-        start = ("build", "--quiet", "--engine", "docker", "--target", target, shop)
+        start = ("build", "--quiet", "--engine", "docker", "--target", target, root)
         tag = f"arguments-{target}-{road.token}"
         done = road.run(*start, "--", "--network=host", "--tag", tag, *words)
         assert done.returncode == 0, done.stderr[-4000:]
