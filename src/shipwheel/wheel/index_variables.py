@@ -17,6 +17,7 @@ from shipwheel.wheel.indexes import Found, Index, MachineSettings, read_indexes
 
 # Older names of variables that are told by their newer ones.
 _OLDER: Final = ("UV_INDEX_URL", "UV_EXTRA_INDEX_URL")
+_BUNDLES: Final = ("PIP_CERT", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")
 _NAMED: Final = {
     "[[tool.poetry.source]]": "POETRY_HTTP_BASIC_{}_{}",
     "[[tool.uv.index]]": "UV_INDEX_{}_{}",
@@ -58,7 +59,9 @@ def with_index_variables(
         if pattern is not None and index.name is not None and not index.local:
             words = pattern.format(env_name(index.name), "{}")
             found.update(_login(words, logins.login_for(index.url)))
-    return with_pip_cert(found, home=home, etc=etc)
+    # One bundle is told: a variable's, whichever tool it is meant for, before the file's.
+    named = any(found.get(name) for name in _BUNDLES)
+    return found if named else with_pip_cert(found, home=home, etc=etc)
 
 
 def with_pip_cert(environ: Mapping[str, str], *, home: Path, etc: Path = Path("/etc")) -> dict[str, str]:

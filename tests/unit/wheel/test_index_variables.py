@@ -61,6 +61,15 @@ def test_a_variable_counts_more_than_a_file_and_gets_its_login_too(tmp_path: Pat
     assert found == {"PIP_INDEX_URL": "https://me:word@other.example/simple/"}
 
 
+@pytest.mark.parametrize("variable", ["PIP_CERT", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"])
+def test_certificates_of_a_variable_count_more_than_pip_confs(
+    tmp_path: Path, write: Write, variable: str
+) -> None:
+    write("etc/pip.conf", "[global]\ncert = /etc/company.pem\n")
+
+    assert told(tmp_path, **{variable: "/mine.pem"}) == {variable: "/mine.pem"}
+
+
 def test_uvs_files_and_what_uv_auth_login_stored(tmp_path: Path, write: Write) -> None:
     write(
         "home/.config/uv/uv.toml",
