@@ -14,7 +14,12 @@ from shipwheel.errors import UsageError
 
 _CA_VARIABLES: Final = ("PIP_CERT", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")
 # What says where packages are, with whose login. Folders of this machine would say nothing in a container.
-_INDEX_VARIABLES: Final = ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "POETRY_PYPI_MIRROR_URL")
+_INDEX_VARIABLES: Final = (
+    "PIP_INDEX_URL",
+    "PIP_EXTRA_INDEX_URL",
+    "PIP_TRUSTED_HOST",
+    "POETRY_PYPI_MIRROR_URL",
+)
 _INDEX_PREFIXES: Final = (
     "UV_INDEX",
     "UV_DEFAULT_INDEX",

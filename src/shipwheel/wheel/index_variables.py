@@ -46,6 +46,7 @@ def with_index_variables(
     told = {
         "PIP_INDEX_URL": _first(pip, logins),
         "PIP_EXTRA_INDEX_URL": _extra(pip, logins),
+        "PIP_TRUSTED_HOST": _unencrypted(pip, settings.pip_settings().get("trusted-host", ("", ""))[0]),
         "UV_DEFAULT_INDEX": _first(uv, logins),
         "UV_INDEX": _extra(uv, logins),
     }
@@ -84,6 +85,13 @@ def _first(found: Found, logins: Credentials) -> str:
 
 def _extra(found: Found, logins: Credentials) -> str:
     return " ".join(_address(index, logins) for index in _places(found, "extra"))
+
+
+def _unencrypted(found: Found, trusted: str) -> str:
+    """Return those of pip's trusted hosts that are asked in the clear: certificates are checked all the same."""
+    places = [urlsplit(index.url) for _, index in found.places if index.url.startswith("http:")]
+    asked = {name for place in places for name in (place.hostname, place.netloc)}
+    return " ".join(host for host in trusted.split() if host.lower() in asked)
 
 
 def _address(index: Index, logins: Credentials) -> str:

@@ -61,6 +61,21 @@ def test_a_variable_counts_more_than_a_file_and_gets_its_login_too(tmp_path: Pat
     assert found == {"PIP_INDEX_URL": "https://me:word@other.example/simple/"}
 
 
+def test_hosts_are_trusted_where_nothing_is_encrypted_and_nowhere_else(tmp_path: Path, write: Write) -> None:
+    write(
+        "etc/pip.conf",
+        "[global]\nindex-url = http://index.example:8080/simple/\n"
+        "extra-index-url = https://extra.example/simple/\n"
+        "trusted-host = INDEX.example\n  index.example:8080\n  extra.example\n",
+    )
+
+    assert told(tmp_path) == {
+        "PIP_INDEX_URL": "http://index.example:8080/simple/",
+        "PIP_EXTRA_INDEX_URL": "https://extra.example/simple/",
+        "PIP_TRUSTED_HOST": "INDEX.example index.example:8080",
+    }
+
+
 @pytest.mark.parametrize("variable", ["PIP_CERT", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"])
 def test_certificates_of_a_variable_count_more_than_pip_confs(
     tmp_path: Path, write: Write, variable: str
