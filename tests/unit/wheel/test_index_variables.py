@@ -82,7 +82,7 @@ def test_certificates_of_a_variable_count_more_than_pip_confs(
 ) -> None:
     write("etc/pip.conf", "[global]\ncert = /etc/company.pem\n")
 
-    assert told(tmp_path, **{variable: "/mine.pem"}) == {variable: "/mine.pem"}
+    assert told(tmp_path, None, **{variable: "/mine.pem"}) == {variable: "/mine.pem"}
 
 
 def test_uvs_files_and_what_uv_auth_login_stored(tmp_path: Path, write: Write) -> None:
