@@ -51,7 +51,7 @@ def render_dockerfile(plan: BuildPlan) -> str:
     system = sorted({*road.build_packages, *road.packages})
     stages = (
         _arguments(plan, road),
-        render_kit(road),
+        render_kit(road, plan.python.version),
         _manifests(road),
         render_builder(road, words, [_apt_run(system)] if system else []),
         _app_pre(words, road),

@@ -6,7 +6,7 @@ version of one program, leaves the stages that do not copy it as they were.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -22,8 +22,8 @@ _COMMANDS: Final = {
 }
 
 
-def render_kit(road: DockerfilePlan) -> list[str]:
-    """Return the lines of the stage."""
+def render_kit(road: DockerfilePlan, python: str) -> list[str]:
+    """Return the lines of the stage; `python` is the version, as 3.13.5, that the pinned files are for."""
     files: dict[str, Sequence[str]] = {name: _script(script) for name, script in _COMMANDS.items()}
     files["reduce.py"] = _script("reduce.py")
     if road.build_systems:
@@ -31,19 +31,33 @@ def render_kit(road: DockerfilePlan) -> list[str]:
     if any(member.build_system is None for member in road.members):
         files["copy_source.py"] = _script("copy_source.py")
     commands = " ".join(f"/kit/{name}" for name in _COMMANDS)
+    pins = _pins(road)
     return [
         *title("kit", "programs and pinned versions for the stages below, which are where to read on"),
         f"FROM {BASE} AS kit",
         "# What a program is for stands on its first lines; the hashes are of exactly the files that fit this",
-        "# Python. None of it gets into the app image.",
+        "# Python: of tools for another one, the versions alone are pinned. None of it gets into the app image.",
         run(
             "mkdir /kit",
-            *(written(lines, f"/kit/{name}") for name, lines in {**files, **_pins(road)}.items()),
+            *(written(lines, f"/kit/{name}") for name, lines in {**files, **pins}.items()),
+            *([_for_another_python(python, pins)] if pins else []),
             f"chmod 755 {commands}",
             # Buildah looks at dates when it decides whether a copied file is another one.
             "touch -d @0 /kit/*",
         ),
     ]
+
+
+def _for_another_python(python: str, pins: Collection[str]) -> str:
+    """Return what takes the hashes away where the base image has another Python, as build arguments may say."""
+    python = ".".join(python.split(".")[:2])
+    # What install.py reads pyproject.toml with.
+    older = "echo 'tomli; python_version < \"3.11\"' >> /kit/wheel-tools.txt; "
+    return (
+        f'if [ "$(python3 -c \'import sys; print("%d.%d" % sys.version_info[:2])\')" != "{python}" ]; then \\\n'
+        f'      echo "note: the hashes of the tools are for Python {python}; for this one they are left out" >&2; \\\n'
+        f"      sed -i 's/ --hash=.*//' /kit/*.txt; {older if 'wheel-tools.txt' in pins else ''}fi"
+    )
 
 
 def _script(name: str) -> list[str]:

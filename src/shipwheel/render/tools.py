@@ -20,7 +20,11 @@ SECRETS: Final = (
 _PIP_CACHE: Final = "--mount=type=cache,target=/root/.cache/pip"
 _UV_CACHE: Final = "--mount=type=cache,target=/root/.cache/uv"
 _PIP: Final = "FOR_TOOLS=1 with-secrets python3 -m pip install --quiet"
-_UV: Final = "FOR_TOOLS=1 with-secrets uv pip install --quiet --no-config --require-hashes --compile-bytecode"
+# Hashes are asked for where there are any: see `kit`.
+_UV: Final = (
+    "hashes=$(grep hash /opt/workshop/$name.txt); \\\n      "
+    "FOR_TOOLS=1 with-secrets uv pip install --quiet --no-config ${hashes:+--require-hashes} --compile-bytecode"
+)
 VENV: Final = 'python3 -m venv --without-pip "$VIRTUAL_ENV"'
 
 
@@ -104,7 +108,7 @@ def _launched(road: DockerfilePlan, launcher: PlannedPins, words: Words) -> list
     version, name = words.version_argument, road.installer
     plugins = "".join(f" --preinstall {_pinned(one, road.tool)}" for one in road.tool.requires[1:])
     pipx = f"FOR_TOOLS=1 PYTHONPATH={TOOLS}/lib with-secrets python3 -m pipx install"
-    hashes = '--pip-args="--require-hashes --constraint /opt/tool.txt"'
+    hashes = '--pip-args="${hashes:+--require-hashes} --constraint /opt/tool.txt"'
     wanted = f'"{name}==${{{version}}}"'
     # Older releases of pipx do not bring uv, which installs more than the tool.
     beside = next((line.split(" ")[0] for line in launcher.requirements if line.startswith("uv==")), "uv")
@@ -117,7 +121,7 @@ def _launched(road: DockerfilePlan, launcher: PlannedPins, words: Words) -> list
         ),
         run(
             f'if [ "${{{version}}}" = "{road.tool.version}" ]; then \\\n'
-            f"      {pipx} \\\n        {hashes}{plugins} {wanted}; \\\n"
+            f"      hashes=$(grep hash /opt/tool.txt); \\\n      {pipx} \\\n        {hashes}{plugins} {wanted}; \\\n"
             f"    else \\\n      {pipx} {wanted}{_injected(road, pipx)}; \\\n    fi",
             VENV,
             mounts=(_UV_CACHE, *SECRETS),

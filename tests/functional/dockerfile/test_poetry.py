@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import re
 import subprocess
 import tarfile
 import time
@@ -251,3 +252,22 @@ def test_what_a_login_is_missing_for_is_said(road: Road) -> None:
     )
     assert done.returncode == 9
     assert "--secret id=index,src=FILE" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("tool", "target"), [("pipx", "builder"), ("poetry", "builder"), ("editables", "app")]
+)
+def test_a_tool_with_another_hash_than_the_pinned_one_is_refused(road: Road, tool: str, target: str) -> None:
+    root = road.project(f"hash-of-{tool}")
+    road.init(root)
+    dockerfile = root / "Dockerfile"
+    changed, count = re.subn(
+        rf"'{tool}==(\S+) --hash=[^']*'", rf"'{tool}==\1 --hash=sha256:{'0' * 64}'", dockerfile.read_text()
+    )
+    assert count == 1
+    dockerfile.write_text(changed)
+    words = ("build", "--quiet", "--engine", "docker", "--target", target, root, "--", "--network=host")
+    done = road.run(*words)
+    assert done.returncode == 9
+    # pip; uv.
+    assert re.search(f"DO NOT MATCH THE HASHES|Hash mismatch for `{tool}==", done.stderr)
