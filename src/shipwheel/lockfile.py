@@ -19,7 +19,7 @@ from packaging.version import InvalidVersion, Version
 
 from shipwheel.base.model import Base, DebianBase, ImageBase
 from shipwheel.errors import HostError, LockError
-from shipwheel.staged import beside
+from shipwheel.staged import written_whole
 from shipwheel.wheel.pins import BuildSystem, SourceBuild, ToolPins
 
 FILE: Final = "shipwheel.lock"
@@ -157,12 +157,8 @@ def render_lockfile(lock: ShipwheelLock) -> str:
 def write_lockfile(path: Path, lock: ShipwheelLock) -> None:
     """Write the file whole or not at all; raises HostError `cannot-write`."""
     try:
-        staged = beside(path)
-        try:
+        with written_whole(path) as staged:
             staged.write_text(render_lockfile(lock), encoding="utf-8")
-            staged.replace(path)
-        finally:
-            staged.unlink(missing_ok=True)
     except OSError as error:
         raise HostError(
             "cannot-write",

@@ -26,8 +26,12 @@ _MASK: Final = r"\xff\xff\xff\xff\xff\xff\xff\x00\xff\xff\xff\xff\xff\xff\xff\xf
 def debian_qemu(folder: Path) -> Path:
     """Return QEMU for arm64, unpacked into `folder` and not installed: that would register it for the whole machine.
 
-    Raises CalledProcessError where Debian's package cannot be had.
+    Without root the running test ends by `missing`. Raises CalledProcessError where Debian's package cannot be had.
     """
+    if os.geteuid() != 0:
+        from helpers.tools import missing  # not there when this file is the program
+
+        missing("only root may give a user namespace all users")
     apt = shutil.which("apt-get") or "apt-get"
     subprocess.run([apt, "-qq", "download", "qemu-user-static"], cwd=folder, check=True)
     [package] = folder.glob("qemu-user-static_*.deb")

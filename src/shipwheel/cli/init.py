@@ -7,7 +7,6 @@ Files that somebody else wrote or edited stay as they are unless --force. Lines 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import difflib
 import os
 import sys
@@ -18,7 +17,7 @@ from pathlib import Path
 from shipwheel.cli.console import open_console
 from shipwheel.cli.options import add_project, add_selection, make_request, open_workshop, project_of
 from shipwheel.errors import HostError, Problem, ProjectError
-from shipwheel.staged import beside
+from shipwheel.staged import written_whole
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -151,15 +150,11 @@ def refuse_foreign(changes: Sequence[Change]) -> None:
 
 def write(change: Change) -> None:
     """Write the file whole or not at all; raises HostError `cannot-write`."""
-    staged = beside(change.path)
     try:
         change.path.parent.mkdir(parents=True, exist_ok=True)
-        staged.write_text(change.after, "utf-8")
-        staged.replace(change.path)
+        with written_whole(change.path) as staged:
+            staged.write_text(change.after, "utf-8")
     except OSError as error:
         raise HostError(
             "cannot-write", f"cannot be written: {error.strerror}", place=str(change.path)
         ) from error
-    finally:
-        with contextlib.suppress(OSError):  # where its folder could not be made, it is not there
-            staged.unlink(missing_ok=True)

@@ -11,7 +11,7 @@ from typing import BinaryIO, Final, Protocol
 
 from shipwheel.errors import HostError, ImageError, IntegrityError
 from shipwheel.oci.model import Blob, Descriptor, Digest
-from shipwheel.staged import beside
+from shipwheel.staged import written_whole
 
 CHUNK: Final = 256 * 1024
 # distribution-spec, "Pushing Manifests": registries take manifests of at least 4 MiB; few take more.
@@ -82,16 +82,8 @@ def new_file(path: Path) -> Iterator[BinaryIO]:
 
     It is written beside `path` with the permissions any new file gets. Raises HostError.
     """
-    staged = beside(path)
-    with host_errors(path):
-        file = staged.open("xb")
-        try:
-            with file:
-                yield file
-            staged.replace(path)
-        except BaseException:
-            staged.unlink(missing_ok=True)
-            raise
+    with host_errors(path), written_whole(path) as staged, staged.open("xb") as file:
+        yield file
 
 
 @contextlib.contextmanager

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote, urlsplit, urlunsplit
 
-from shipwheel.errors import HostError
 from shipwheel.wheel.credentials import Credentials, Login, env_name
 from shipwheel.wheel.indexes import Found, Index, MachineSettings, read_indexes
 
@@ -37,16 +36,16 @@ def with_index_variables(
     `project` is the pyproject.toml in `root`, for the sources that it names. A variable that is set counts more
     than a file; addresses of this machine's folders are left out. Raises HostError `bad-index-config`.
     """
-    settings = MachineSettings(environ=environ, home=home, root=root, etc=etc)
+    # This refuses files that cannot be read: all that follows reads the same ones.
     indexes = read_indexes(environ=environ, home=home, root=root, project=project, etc=etc)
+    settings = MachineSettings(environ=environ, home=home, root=root, etc=etc)
     logins = Credentials(indexes.known(), environ=environ, home=home)
     pip, uv, pdm = settings.pip(), settings.uv(), settings.pdm(settings.pdm_config())
-    if settings.problems:
-        raise HostError.of(settings.problems)
+    trusted, _ = settings.pip_settings().get("trusted-host", ("", ""))
     told = {
         "PIP_INDEX_URL": _first(pip, logins),
         "PIP_EXTRA_INDEX_URL": _extra(pip, logins),
-        "PIP_TRUSTED_HOST": _unencrypted(pip, settings.pip_settings().get("trusted-host", ("", ""))[0]),
+        "PIP_TRUSTED_HOST": _unencrypted(pip, trusted),
         "UV_DEFAULT_INDEX": _first(uv, logins),
         "UV_INDEX": _extra(uv, logins),
     }

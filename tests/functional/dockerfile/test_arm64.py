@@ -22,7 +22,6 @@ pytestmark = [
     pytest.mark.engine,
     pytest.mark.network,
     pytest.mark.xdist_group("engine"),
-    pytest.mark.skipif(os.geteuid() != 0, reason="only root may give a user namespace all users"),
 ]
 INDEX = "application/vnd.oci.image.index.v1+json"
 MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
