@@ -87,6 +87,12 @@ class Bench:
         return done.stderr
 
 
+def tree(folder: Path, name: str, version: str = "1.0", code: str = "VALUE = 1\n", **more: str) -> Path:
+    """Write a project that builds without any requirement into `folder`."""
+    files = {f"{name}/__init__.py": code, **more}
+    return poetry_project(folder, name=name, version=version, scripts={}, files=files, lock=False)
+
+
 def files_of(image: LoadedImage, *, layers: slice = slice(1, None)) -> dict[str, str]:
     """Return type and mode of every path in the image's layers above the base."""
     found: dict[str, str] = {}

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from functional.pipeline.test_sources import commit_all, hashed, sdist, tree
+from functional.pipeline.conftest import tree
+from functional.pipeline.test_sources import commit_all, hashed, sdist
 from helpers.servers import Received, Reply, fault_proxy
 from shipwheel.assemble.kits import KIT_TYPE
 from shipwheel.oci.model import MANIFEST, Blob, BytesBlob, Descriptor
