@@ -95,6 +95,8 @@ _REMOTE_ADD: Final = re.compile(r"(?:^|\s)ADD\s+(?!.*--checksum=)(?:--\S+\s+)*ht
 # Longer lines are a machine's, and splitting words takes its time.
 _LONGEST_LINE: Final = 20_000
 _COMMANDS: Final = re.compile(r"&&|\|\||[;\n|&]")
+# Also one that a variable switches on: ${hashes:+--require-hashes}.
+_AN_OPTION: Final = re.compile(r"-|\$\{\w+:?\+-")
 _PINNED: Final = re.compile(r".*(?:===?|@).*", re.DOTALL)
 # Options of pip and uv that take a word.
 _WITH_WORD: Final = frozenset(
@@ -199,7 +201,7 @@ def _arguments(words: list[str]) -> list[str]:
     for word in words:
         if skip:
             skip = False
-        elif word.startswith("-"):
+        elif _AN_OPTION.match(word):
             # The files that -r and -e name are pinned or not by themselves.
             skip = word in _WITH_WORD or word in ("-r", "--requirement", "-e", "--editable")
         elif re.match(r"[0-9]*[<>]", word) or word.startswith("#"):

@@ -371,6 +371,7 @@ def test_variables_that_hold_no_secret_are_left_alone(name: str, value: str) -> 
     "line",
     [
         "RUN pip install --require-hashes -r requirements.txt",
+        "RUN uv pip install ${hashes:+--require-hashes} -r requirements.txt",
         "RUN pip install --no-cache-dir -r requirements.txt 2> /dev/null",
         "RUN pip install flask==3.0.0 'gunicorn===22.0' --index-url https://pypi.example/simple",
         "RUN pip install . && pip install -e . && pip install ./dist/app-1.0-py3-none-any.whl",
